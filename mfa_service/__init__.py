@@ -1,0 +1,1 @@
+"""A self-hosted one-time-password second factor over HTTP."""
