@@ -120,11 +120,13 @@ class Verdict(enum.StrEnum):
 class Settlement(enum.StrEnum):
     """What settling a verdict on a challenge did.
 
-    WRONG: counted, on a challenge that is still open. USED: not counted. TAKEN: the challenge now holds the step.
+    WRONG: counted, on a challenge that is still open. LAST_WRONG: the same, and it takes no more codes. USED: not
+    counted. TAKEN: the challenge now holds the step.
     REPEAT: the challenge held this very step already. MISMATCH: counted, on a challenge taken by another code.
     """
 
     WRONG = "wrong"
+    LAST_WRONG = "last_wrong"
     USED = "used"
     TAKEN = "taken"
     REPEAT = "repeat"

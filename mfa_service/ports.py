@@ -60,8 +60,9 @@ class Challenges(Protocol):
         """Put a verdict on record, in one atomic act on this one challenge, before anything of it is told.
 
         A spent challenge (`max_attempts` wrong codes) refuses every verdict. On an open one WRONG counts and gives
-        WRONG; USED changes nothing and gives USED; MATCH takes the challenge, notes `step` and gives TAKEN. On a taken
-        one a verdict of the noted step gives REPEAT and anything else counts and gives MISMATCH.
+        WRONG, or LAST_WRONG where this was the last one it takes; USED changes nothing and gives USED; MATCH takes the
+        challenge, notes `step` and gives TAKEN. On a taken one a verdict (MATCH or USED) of the noted step gives REPEAT
+        and anything else counts and gives MISMATCH.
 
         Args:
             auth_id: the challenge, as peeked at.

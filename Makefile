@@ -1,0 +1,49 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-test run demo test test-all lint format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python setup.cfg setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+install: $(VENV)/.installed ## Make .venv with .venv/bin/mfa-service
+
+install-test: $(VENV)/.installed-test ## The same, with what the tests and checks need
+
+run: install ## Serve on 127.0.0.1:8080 with config/development.toml
+	@exec $(BIN)/mfa-service --config config/development.toml serve --onboard demo
+
+demo: install ## Walk the three steps against the running service
+	@$(BIN)/mfa-service --config config/development.toml demo
+
+test: install-test ## Run every test that needs nothing but Python
+	$(BIN)/python -m pytest
+
+test-all: install-test ## The same, and a skipped test is an error
+	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest
+
+lint: install-test ## Check style, types and the layers of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-test ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove what was built, but not var/
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,106 @@
+"""Whether a Redis is fit to hold challenges, found out before the first of them; an unfit one says why."""
+
+import asyncio
+import itertools
+import ssl
+from collections.abc import Iterator
+
+from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+
+from mfa_service.errors import MfaError, SettingsInvalid, StoreUnavailable
+from mfa_service.stores.redis.client import Route, Script
+from mfa_service.stores.redis.link import LOST, Command, ask, command
+from mfa_service.stores.redis.node import Node
+from mfa_service.stores.redis.sentinel import UnknownService
+
+STARTUP_DEADLINE_S = 5.0
+
+
+async def require_fit(route: Route, script: Script, *, prefix: str, allow_eviction: bool, clustered: bool) -> None:
+    """Return if every master keeps what it is given and lets us run what we need.
+
+    Args:
+        route: the servers.
+        script: the script that will be run.
+        prefix: what our keys begin with.
+        allow_eviction: whether a server may throw away keys that still live.
+        clustered: whether the servers are meant to be a Cluster.
+
+    Raises:
+        SettingsInvalid: a server is not fit, or refuses us; the text says what to change.
+        StoreUnavailable: a server is out of reach.
+    """
+    for node in route.masters():
+        rehearsal = _rehearsal(_key_on(route, node, prefix), script)
+        commands = (command("INFO"), *rehearsal.values())
+        try:
+            async with asyncio.timeout(STARTUP_DEADLINE_S):
+                information, *replies = await ask(node.connect, *commands)
+        except LOST as error:
+            raise explained(error) from error
+        for name, reply in zip(("INFO", *rehearsal), (information, *replies), strict=True):
+            if isinstance(reply, NoPermissionError):
+                raise SettingsInvalid(f"redis.url: the user may not run {name} on keys {prefix}* of {node.name}")
+            if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
+                raise StoreUnavailable(f"{node.name} answered {name} with {type(reply).__name__}") from reply
+        _require_fit_server(node, information.decode(), allow_eviction=allow_eviction, clustered=clustered)
+
+
+def explained(error: Exception) -> MfaError:
+    """Return what to tell an operator about a server that cannot be connected to."""
+    for cause in _causes(error):
+        match cause:
+            case AuthenticationError():
+                reason = "the server refused the user name or the password"
+            case NoPermissionError():
+                reason = "the user may not run a command that connecting needs"
+            case UnknownService():
+                reason = "the sentinels know no service of this name"
+            case ssl.SSLCertVerificationError():
+                reason = f"the server's certificate is not good: {cause.verify_message}"
+            case ssl.SSLError():
+                reason = f"no TLS with the server: {cause.reason}"
+            case ResponseError():
+                reason = "the server has no such database, or is not of this kind"
+            case _:
+                continue
+        return SettingsInvalid(f"redis.url: {reason}")
+    return StoreUnavailable(f"redis is out of reach: {type(error).__name__}")
+
+
+def _require_fit_server(node: Node, information: str, *, allow_eviction: bool, clustered: bool) -> None:
+    facts = dict(line.split(":", 1) for line in information.splitlines() if ":" in line)
+    if clustered != (facts.get("cluster_enabled", "0") == "1"):
+        raise SettingsInvalid(
+            f"redis.url: {node.name} is {'not ' if clustered else ''}part of a cluster; use redis{'' if clustered else '+cluster'}://"
+        )
+    if facts.get("role", "master") != "master":
+        raise SettingsInvalid(f"redis.url: {node.name} is a replica; name its master")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and not allow_eviction:
+        raise SettingsInvalid(
+            f"redis.url: {node.name} has maxmemory-policy {policy} and may drop open challenges; "
+            "set it to noeviction, or set redis.allow_eviction"
+        )
+
+
+def _rehearsal(key: bytes, script: Script) -> dict[str, Command]:
+    """Return the commands of a challenge's life, on a key that is gone within a second."""
+    return {
+        "SET": command("SET", key, "0::rehearsal", "PX", 1000),
+        "EVALSHA": script.by_sha(key, "used", 0, 1),
+        "EVAL": script.by_source(key, "match", 0, 1),
+        "GET": command("GET", key),
+        "PING": command("PING"),
+    }
+
+
+def _key_on(route: Route, node: Node, prefix: str) -> bytes:
+    keys = (f"{prefix}c:startup-{number}".encode() for number in itertools.count())
+    return next(key for key in keys if route.node_for(key) is node)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
