@@ -1,7 +1,6 @@
 """The `mfa-service` command: exit code 0 done, 1 failed, 2 wrong use."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ def main(context: click.Context, config_path: Path | None, flags: tuple[str, ...
     loaded = settings_module.load(config_path=config_path, environment=os.environ, flags=pairs)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    context.obj = Operator(loaded.settings, config_path=config_path, flags=pairs, out=sys.stdout)
+    context.obj = Operator(loaded.settings, config_path=config_path, flags=pairs)
 
 
 for command in (applications, config, database, demo, devices, keys, serve):

@@ -1,6 +1,7 @@
 """What every command shares: the settings, the registry, and how refusals are printed."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TypeVar
 import click
 
 from mfa_service import app
+from mfa_service import settings as settings_module
 from mfa_service.errors import MfaError
 from mfa_service.settings import Settings
 from mfa_service.stores.sql import Registry
@@ -48,6 +50,12 @@ class Operator:
     settings: Settings
     config_path: Path | None
     flags: Mapping[str, object]
+
+    def with_flags(self, flags: Mapping[str, object]) -> "Operator":
+        """Return the same operator with more settings given on the command line."""
+        merged = {**self.flags, **flags}
+        loaded = settings_module.load(config_path=self.config_path, environment=os.environ, flags=merged)
+        return Operator(loaded.settings, config_path=self.config_path, flags=merged)
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:

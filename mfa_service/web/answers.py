@@ -1,0 +1,94 @@
+"""An answer before it is on the wire, and the bytes that it becomes."""
+
+import email.utils
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import orjson
+
+JSON = "application/json; charset=utf-8"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call answers.
+
+    Attributes:
+        status: the HTTP status.
+        body: the whole body; empty with 204.
+        headers: fields beyond those of every answer.
+        content_type: of the body.
+        closes: whether the connection ends with it.
+    """
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    headers: Headers = ()
+    content_type: str = JSON
+    closes: bool = False
+
+
+def answer(status: int, content: object, headers: Headers = ()) -> Answer:
+    """Return an answer whose body is JSON of the content."""
+    return Answer(status=status, body=orjson.dumps(content), headers=headers)
+
+
+def rfc3339_ms(unix_ms: int) -> str:
+    """Return a moment as RFC 3339 §5.6 writes it, in UTC with milliseconds.
+
+    Args:
+        unix_ms: milliseconds of Unix time.
+    """
+    seconds, ms = divmod(unix_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+class WireFormat:
+    """Writes answers as HTTP/1.1 messages (RFC 9112 §2.1), with what every answer of the service has in its head.
+
+    No answer names the server's software, is stored by a cache, or has its type guessed.
+    """
+
+    def __init__(self) -> None:
+        self._starts: dict[tuple[int, str], str] = {}
+        self._date_s = -1
+        self._date = ""
+
+    def message(
+        self, given: Answer, *, trace_id: str, now_ms: int, connection: str | None, without_body: bool = False
+    ) -> bytes:
+        """Return the bytes of an answer.
+
+        Args:
+            given: what is answered.
+            trace_id: the request's.
+            now_ms: Unix time in milliseconds, for the `Date` field.
+            connection: the `Connection` field's value, where one is needed.
+            without_body: whether the request's method is HEAD, whose answer is the head alone (RFC 9110 §9.3.2).
+        """
+        start = self._starts.get((given.status, given.content_type))
+        if start is None:
+            start = self._starts[given.status, given.content_type] = _start(given)
+        now_s = now_ms // 1000
+        if now_s != self._date_s:
+            self._date_s, self._date = now_s, email.utils.formatdate(now_s, usegmt=True)
+        head = f"{start}Date: {self._date}\r\nX-Trace-Id: {trace_id}\r\n"
+        if given.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: such an answer has no Content-Length
+            head += f"Content-Length: {len(given.body)}\r\n"
+        for name, value in given.headers:
+            head += f"{name}: {value}\r\n"
+        if connection is not None:
+            head += f"Connection: {connection}\r\n"
+        return f"{head}\r\n".encode("ascii") + (b"" if without_body else given.body)
+
+
+def _start(given: Answer) -> str:
+    """Return the part of a head that every answer of one status and content type shares."""
+    lines = [f"HTTP/1.1 {given.status} {HTTPStatus(given.status).phrase}"]
+    if given.status != HTTPStatus.NO_CONTENT:
+        lines.append(f"Content-Type: {given.content_type}")
+    lines += ["X-Content-Type-Options: nosniff", "Cache-Control: no-store", ""]
+    return "\r\n".join(lines)

@@ -1,0 +1,177 @@
+"""Request bodies: read within their bounds, and parsed without repairing anything."""
+
+import asyncio
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NoReturn, cast
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11
+from multidict import istr
+
+from mfa_service.errors import InvalidInput
+from mfa_service.web import naming
+from mfa_service.web.refusals import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMedia
+from mfa_service.web.urlencoded import form_pairs
+
+_CONTENT_TYPE = istr("Content-Type")
+_CONTENT_ENCODING = istr("Content-Encoding")
+_EXPECT = istr("Expect")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_MOST_FORM_FIELDS = 32
+_NOT_JSON = "must be JSON in UTF-8 without a byte-order mark"
+
+
+class MediaType(enum.StrEnum):
+    """The media types that calls take."""
+
+    JSON = "application/json"
+    FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body as it came."""
+
+    media_type: MediaType
+    octets: bytes = field(repr=False)
+
+
+async def read(
+    request: web.BaseRequest, *, media: frozenset[MediaType], most_bytes: int, timeout_s: float
+) -> Body:
+    """Return a request's body; one that is refused is not read.
+
+    Args:
+        request: the request.
+        media: the media types that the call takes.
+        most_bytes: how long a body may be.
+        timeout_s: how long it may take to come.
+
+    Raises:
+        UnsupportedMedia: it is of another media type, or encoded.
+        BodyTooLarge: it is, or says that it is, longer.
+        BodyTooSlow: it did not come in time.
+        MalformedRequest: its framing is broken, or the connection went away.
+    """
+    headers = request.headers
+    media_type = _media_type(headers.get(_CONTENT_TYPE, ""))
+    if media_type not in media or media_type is None or _CONTENT_ENCODING in headers:
+        raise UnsupportedMedia
+    content = request.content
+    if content.is_eof():
+        if content.total_bytes > most_bytes:
+            raise BodyTooLarge
+        return Body(media_type, content.read_nowait())
+    if (request.content_length or 0) > most_bytes:
+        raise BodyTooLarge
+    if headers.get(_EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
+        _ask_for_body(request)
+    return Body(media_type, await _rest(request, most_bytes, timeout_s))
+
+
+def _ask_for_body(request: web.BaseRequest) -> None:
+    """Send the interim answer that a caller waits for before it sends a body (RFC 9110 §10.1.1)."""
+    if request.transport is not None and not request.content.total_bytes:
+        request.transport.write(_CONTINUE)
+
+
+async def _rest(request: web.BaseRequest, most_bytes: int, timeout_s: float) -> bytes:
+    octets = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            while piece := await request.content.readany():
+                octets += piece
+                if len(octets) > most_bytes:
+                    raise BodyTooLarge
+    except TimeoutError:
+        raise BodyTooSlow from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise MalformedRequest from None
+    return bytes(octets)
+
+
+@lru_cache(maxsize=64)
+def _media_type(value: str) -> MediaType | None:
+    """Return the media type of a `Content-Type` value whose only parameter is a `charset` of UTF-8, or none."""
+    essence, _, parameter = value.partition(";")
+    if parameter.strip(" \t").lower() not in {"", "charset=utf-8", 'charset="utf-8"'}:
+        return None
+    try:
+        return MediaType(essence.strip(" \t").lower())
+    except ValueError:
+        return None
+
+
+def json_object(octets: bytes) -> Mapping[str, object]:
+    """Return the object that a JSON text is (RFC 8259), read strictly.
+
+    Args:
+        octets: UTF-8 without a byte-order mark.
+
+    Returns:
+        Its properties; every string in it can be encoded as UTF-8.
+
+    Raises:
+        InvalidInput: it is broken, no object, nested too deeply, or has a repeated property, a number that is none in
+            JSON or too long, or a lone surrogate.
+    """
+    try:
+        text = octets.decode("utf-8")
+        content = _DECODER.decode(text)
+        if "\\u" in text:  # only an escape can make a lone surrogate
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise InvalidInput({"body": [_NOT_JSON]}) from None
+    if type(content) is not dict:
+        raise InvalidInput({"body": ["must be a JSON object"]})
+    return cast("dict[str, object]", content)
+
+
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise InvalidInput(naming.each(_repeated(pairs), "must be given once"))
+    return content
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name, _ in pairs if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError(_NOT_JSON)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError(_NOT_JSON)
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_repeats, parse_constant=_refuse_constant, parse_float=_finite
+)
+
+
+def form(octets: bytes) -> Mapping[str, str]:
+    """Return the fields of a form (application/x-www-form-urlencoded), read strictly.
+
+    Raises:
+        InvalidInput: it is not form-encoded UTF-8, has too many fields, or a repeated one.
+    """
+    try:
+        pairs = form_pairs(octets.decode("ascii"), most=_MOST_FORM_FIELDS)
+    except UnicodeDecodeError:
+        raise InvalidInput({"body": ["must be percent-encoded UTF-8"]}) from None
+    except ValueError as fault:
+        raise InvalidInput({"body": [str(fault)]}) from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise InvalidInput(naming.each(_repeated(pairs), "must be given once"))
+    return fields
