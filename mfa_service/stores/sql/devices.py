@@ -1,0 +1,282 @@
+"""`Devices` in SQL: the hot statements in batches, the rest in transactions of their own."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, StoreUnavailable, TooManyDevices
+from mfa_service.model import (
+    Acceptance,
+    Algorithm,
+    Device,
+    DeviceStatus,
+    GuessingLimits,
+    NewDevice,
+    Owner,
+    SealedSecret,
+    TotpParameters,
+)
+from mfa_service.ports import NotAccepted, NotCharged
+from mfa_service.stores.batching import Batcher, Missing
+from mfa_service.stores.sql import statements
+from mfa_service.stores.sql.engines import Engines, reaching
+from mfa_service.stores.sql.expressions import BATCH, now_ms
+from mfa_service.stores.sql.tables import devices
+
+_REGISTER_TRIES = 8
+
+
+class _Name(NamedTuple):
+    """Whose device, by name."""
+
+    application_id: str
+    user_name: str
+    name: str
+
+
+class _Accept(NamedTuple):
+    """An acceptance and its tolerance as the statement takes them."""
+
+    device_id: str
+    step: int
+    auth_id: str
+    matched_at_ms: int
+    purpose: str
+    clock_tolerance_ms: int
+
+
+class SqlDevices:
+    """The registry of devices.
+
+    Args:
+        engines: the database.
+        limits: how devices answer wrong codes.
+    """
+
+    def __init__(self, engines: Engines, limits: GuessingLimits) -> None:
+        self._engines = engines
+        self._statements = statements.build(engines.dialect, limits)
+        self._getter: Batcher[str, Device] = Batcher(self._send_get, key=lambda device_id: device_id)
+        self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=lambda name: name)
+        self._accepter: Batcher[_Accept, None] = Batcher(
+            self._send_accept, key=lambda one: (one.device_id, one.step, one.auth_id), apart=lambda one: one.device_id
+        )
+        self._charger: Batcher[str, None] = Batcher(self._send_charge, key=lambda device_id: device_id)
+
+    async def close(self) -> None:
+        """Answer what is under way and take no more."""
+        for batcher in (self._getter, self._finder, self._accepter, self._charger):
+            await batcher.close()
+
+    async def get(self, device_id: str) -> Device:
+        """Return a device by its id, as the port says."""
+        try:
+            return await self._getter.submit(device_id)
+        except Missing:
+            raise DeviceNotFound from None
+
+    async def find(self, owner: Owner, name: str) -> Device:
+        """Return a user's device by name, as the port says."""
+        try:
+            return await self._finder.submit(_Name(owner.application_id, owner.user_name, name))
+        except Missing:
+            raise DeviceNotFound from None
+
+    async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
+        """Accept one code, as the port says."""
+        given = _Accept(
+            acceptance.device_id,
+            acceptance.step,
+            acceptance.auth_id,
+            acceptance.matched_at_ms,
+            acceptance.purpose.value,
+            clock_tolerance_ms,
+        )
+        try:
+            await self._accepter.submit(given)
+        except Missing:
+            raise NotAccepted from None
+
+    async def charge(self, device_id: str) -> None:
+        """Count one wrong code, as the port says."""
+        try:
+            await self._charger.submit(device_id)
+        except Missing:
+            raise NotCharged from None
+
+    async def all_of(self, owner: Owner) -> Sequence[Device]:
+        """Return a user's devices, as the port says."""
+        query = (
+            sa.select(*statements.columns_read())
+            .where(*_of(owner), statements.is_there())
+            .order_by(devices.c.created_at_ms, devices.c.id)
+        )
+        with reaching():
+            async with self._engines.reader.connect() as connection:
+                return [_device(row) for row in await connection.execute(query)]
+
+    async def owners_named(self, user_name: str) -> Sequence[Owner]:
+        """Return the owners of this user name, as the port says."""
+        query = sa.select(devices.c.application_id).distinct().where(devices.c.user_name == user_name)
+        with reaching():
+            async with self._engines.reader.connect() as connection:
+                return [Owner(row.application_id, user_name) for row in await connection.execute(query)]
+
+    async def register(self, device: NewDevice, *, pending_ttl_s: int, max_per_user: int) -> None:
+        """Insert a pending device, as the port says."""
+        for _ in range(_REGISTER_TRIES):
+            try:
+                async with self._engines.transaction() as connection:
+                    await _register(connection, device, pending_ttl_s=pending_ttl_s, max_per_user=max_per_user)
+            except sa.exc.IntegrityError:
+                continue  # another registration took the slot or the name between the look and the insert
+            return
+        raise StoreUnavailable("too many registrations of one user at once")
+
+    async def remove(self, owner: Owner, name: str) -> None:
+        """Remove a user's device by name, as the port says."""
+        gone = await self._write(sa.delete(devices).where(*_of(owner), devices.c.name == name, statements.is_there()))
+        if not gone:
+            raise DeviceNotFound
+
+    async def remove_all(self, owner: Owner) -> None:
+        """Remove every device of a user, as the port says."""
+        if not await self._write(sa.delete(devices).where(*_of(owner), statements.is_there())):
+            raise NoDevice
+
+    async def remove_pending(self, device_id: str) -> None:
+        """Remove a device that is still pending."""
+        await self._write(
+            sa.delete(devices).where(devices.c.id == device_id, devices.c.status == DeviceStatus.PENDING.value)
+        )
+
+    async def sweep(self, *, limit: int) -> int:
+        """Remove some expired pending devices, as the port says."""
+        expired = (
+            sa.select(devices.c.id)
+            .where(devices.c.status == DeviceStatus.PENDING.value, devices.c.pending_until_ms <= now_ms())
+            .limit(limit)
+        )
+        # Once more in the outer statement: one of them may be replaced or activated meanwhile.
+        return await self._write(
+            sa.delete(devices).where(
+                devices.c.id.in_(expired),
+                devices.c.status == DeviceStatus.PENDING.value,
+                devices.c.pending_until_ms <= now_ms(),
+            )
+        )
+
+    async def unlock(self, owner: Owner, name: str) -> None:
+        """Clear the wrong codes, the wait and the block of a device, as the port says."""
+        unblocked = sa.case(
+            (devices.c.status == DeviceStatus.BLOCKED.value, _status_before_block()), else_=devices.c.status
+        )
+        found = await self._write(
+            sa.update(devices)
+            .values(failures=0, locked_until_ms=0, status=unblocked)
+            .where(*_of(owner), devices.c.name == name, statements.is_there())
+        )
+        if not found:
+            raise DeviceNotFound
+
+    async def _write(self, statement: sa.sql.dml.UpdateBase) -> int:
+        async with self._engines.transaction() as connection:
+            return (await connection.execute(statement)).rowcount
+
+    async def _send_get(self, batch: Sequence[str]) -> Mapping[Hashable, Device]:
+        rows = await self._send(self._statements.get, [(device_id,) for device_id in batch], writes=False)
+        return {row.id: _device(row) for row in rows}
+
+    async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
+        rows = await self._send(self._statements.find, batch, writes=False)
+        return {_Name(row.application_id, row.user_name, row.name): _device(row) for row in rows}
+
+    async def _send_accept(self, batch: Sequence[_Accept]) -> Mapping[Hashable, None]:
+        rows = await self._send(self._statements.accept, batch, writes=True)
+        return {(row.id, row.last_step, row.last_auth_id): None for row in rows}
+
+    async def _send_charge(self, batch: Sequence[str]) -> Mapping[Hashable, None]:
+        rows = await self._send(self._statements.charge, [(device_id,) for device_id in batch], writes=True)
+        return {row.id: None for row in rows}
+
+    async def _send(
+        self, statement: sa.sql.expression.Executable, members: Sequence[Sequence[object]], *, writes: bool
+    ) -> Sequence[sa.Row[Any]]:
+        """Carry out one hot statement over its members, as one transaction of one statement."""
+        engine = self._engines.writer if writes else self._engines.reader
+        with reaching():
+            async with engine.begin() as connection:
+                return (await connection.execute(statement, {BATCH: json.dumps(members)})).all()
+
+
+async def _register(connection: AsyncConnection, device: NewDevice, *, pending_ttl_s: int, max_per_user: int) -> None:
+    owner = device.owner
+    replaced = sa.or_(sa.not_(statements.is_there()), devices.c.name == device.name)
+    await connection.execute(
+        sa.delete(devices).where(*_of(owner), devices.c.status == DeviceStatus.PENDING.value, replaced)
+    )
+    found = (await connection.execute(sa.select(devices.c.name, devices.c.slot).where(*_of(owner)))).all()
+    if any(row.name == device.name for row in found):
+        raise DeviceNameTaken
+    free = set(range(1, max_per_user + 1)) - {row.slot for row in found}
+    if not free or len(found) >= max_per_user:
+        raise TooManyDevices
+    await connection.execute(
+        sa.insert(devices).values(
+            id=device.id,
+            application_id=owner.application_id,
+            user_name=owner.user_name,
+            name=device.name,
+            slot=min(free),
+            status=DeviceStatus.PENDING.value,
+            algorithm=device.parameters.algorithm,
+            digits=device.parameters.digits,
+            period_s=device.parameters.period_s,
+            key_id=device.secret.key_id,
+            secret=device.secret.blob,
+            last_step=-1,
+            last_auth_id="",
+            failures=0,
+            locked_until_ms=0,
+            pending_until_ms=now_ms() + pending_ttl_s * 1000,
+            created_at_ms=device.created_at_ms,
+            last_used_ms=0,
+        )
+    )
+
+
+def _of(owner: Owner) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return devices.c.application_id == owner.application_id, devices.c.user_name == owner.user_name
+
+
+def _status_before_block() -> sa.ColumnElement[str]:
+    """A device that has accepted a code was active; one that has not was pending."""
+    return sa.case((devices.c.last_step >= 0, DeviceStatus.ACTIVE.value), else_=DeviceStatus.PENDING.value)
+
+
+def _device(row: sa.Row[Any]) -> Device:
+    return Device(
+        id=row.id,
+        owner=Owner(row.application_id, row.user_name),
+        name=row.name,
+        status=DeviceStatus(row.status),
+        parameters=_parameters(row.algorithm, row.digits, row.period_s),
+        secret=SealedSecret(row.key_id, row.secret),
+        last_step=row.last_step,
+        last_auth_id=row.last_auth_id,
+        failures=row.failures,
+        locked_until_ms=row.locked_until_ms,
+        pending_until_ms=row.pending_until_ms,
+        created_at_ms=row.created_at_ms,
+        last_used_ms=row.last_used_ms,
+        read_at_ms=row.read_at_ms,
+    )
+
+
+def _parameters(algorithm: str, digits: int, period_s: int) -> TotpParameters:
+    return TotpParameters(
+        cast("Algorithm", algorithm), cast("Literal[6, 8]", digits), cast("Literal[30, 60]", period_s)
+    )
