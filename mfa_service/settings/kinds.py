@@ -2,6 +2,7 @@
 
 So a setting is written once, in `mfa_service.settings.sections`: type, default, bounds and meaning together.
 """
+# ruff: noqa: ARG002  # the signatures of the methods that are overridden are marshmallow's
 
 import re
 from dataclasses import dataclass, field

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 
@@ -125,7 +125,7 @@ def _checked(given: _Given) -> object:
 
 
 def _assemble(values: Mapping[str, object]) -> Settings:
-    by_section: dict[str, dict[str, object]] = {}
+    by_section: dict[str, dict[str, Any]] = {}
     for key, entry in CATALOGUE.items():
         by_section.setdefault(entry.section, {})[entry.attribute] = values[key]
     parts = by_section.pop("")

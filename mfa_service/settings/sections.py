@@ -114,7 +114,7 @@ class Challenge:
     """How long a challenge lives and how many wrong codes it takes."""
 
     ttl_s: int = whole(300, "Seconds that a challenge lives.", least=1, most=3_600)
-    activation_ttl_s: int = whole(900, "Seconds that a new device waits for its first code.", least=1, most=3_600)
+    activation_ttl_s: int = whole(900, "Seconds that a new device waits for its first code.", least=1, most=900)
     max_attempts: int = whole(5, "Wrong codes that a challenge takes.", least=1, most=100)
 
 

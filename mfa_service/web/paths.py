@@ -55,6 +55,16 @@ def auth_id(segment: str) -> str:
     return segment
 
 
+def refuse_other_type(parameters: Mapping[str, str]) -> None:
+    """Let a query pass that asks for no device type, or for TOTP in any case.
+
+    Raises:
+        InvalidInput: it asks for another one.
+    """
+    if parameters.get("type", DEVICE_TYPE).upper() != DEVICE_TYPE:
+        raise InvalidInput({"type": [f"must be {DEVICE_TYPE}"]})
+
+
 def query(text: str, *, known: frozenset[str]) -> Mapping[str, str]:
     """Return the parameters of a query.
 

@@ -4,7 +4,7 @@ Messages are also `error_description`s (RFC 6749 §5.2): printable ASCII without
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mfa_service import errors
@@ -98,14 +98,7 @@ _UNAVAILABLE = Problem(
     oauth_error="temporarily_unavailable",
 )
 
-_UNAVAILABLE_ALARM = Problem(
-    _UNAVAILABLE.status,
-    _UNAVAILABLE.code,
-    _UNAVAILABLE.message,
-    headers=_UNAVAILABLE.headers,
-    oauth_error=_UNAVAILABLE.oauth_error,
-    alarm=True,
-)
+_UNAVAILABLE_ALARM = replace(_UNAVAILABLE, alarm=True)
 
 # The quota's row, 429 10035 with Retry-After, comes in with the quotas.
 TABLE: Mapping[type[Exception], Problem | Callable[[Any], Problem]] = {
@@ -195,5 +188,4 @@ def error_answer(error: Exception, *, problem: Problem, trace_id: str, now_ms: i
     if oauth:
         content["error"] = problem.oauth_error
         content["error_description"] = problem.message
-    given = answers.answer(problem.status, content, problem.headers)
-    return Answer(given.status, given.body, given.headers, closes=True) if problem.closes else given
+    return replace(answers.answer(problem.status, content, problem.headers), closes=problem.closes)

@@ -8,7 +8,7 @@ from mfa_service.model import Owner, Principal
 from mfa_service.web import paths
 from mfa_service.web.answers import Answer
 from mfa_service.web.bodies import Body, MediaType
-from mfa_service.web.refusals import NoSuchRoute
+from mfa_service.web.refusals import NoSuchRoute, UnsupportedMedia
 
 
 @dataclass(slots=True)
@@ -41,6 +41,17 @@ class Call:
         if self.principal is None:
             raise AccessDenied(presented=False)
         return self.principal.application_id
+
+    @property
+    def content(self) -> Body:
+        """The body of a call that takes one.
+
+        Raises:
+            UnsupportedMedia: the route takes none.
+        """
+        if self.body is None:
+            raise UnsupportedMedia
+        return self.body
 
     @property
     def owner(self) -> Owner:

@@ -275,7 +275,7 @@ async def test_a_call_that_waited_longer_than_the_deadline_is_refused_and_not_se
 async def test_closing_lets_what_was_submitted_finish_and_refuses_the_rest(store: Store) -> None:
     batcher = batcher_of(store.send, size=1)
     submitted = asyncio.create_task(outcomes(batcher, devices(3)))
-    await asyncio.sleep(0)
+    await until(lambda: bool(store.sent))
     await batcher.close()
     assert await submitted == [0, 1, 2]
     with pytest.raises(StoreUnavailable):
@@ -289,28 +289,14 @@ async def test_no_task_is_left_behind(store: Store) -> None:
     await until(lambda: asyncio.all_tasks() == before)
 
 
-def test_a_loop_that_ends_refuses_the_callers_and_leaves_nothing_pending() -> None:
-    store = Store.__new__(Store)
-    refused: list[StoreUnavailable] = []
-
-    async def caller(batcher: Batcher[Item, int]) -> None:
-        try:
-            await batcher.submit(("a", 1))
-        except StoreUnavailable as error:
-            refused.append(error)
-
-    async def main() -> None:
-        store.__init__()  # type: ignore[misc] # its event belongs to this loop
-        store.gate.clear()
-        batcher = batcher_of(store.send)
-        task = asyncio.create_task(caller(batcher))
-        await until(lambda: bool(store.sent))
-        assert batcher._task is not None
-        batcher._task.cancel()
-        await task
-
-    asyncio.run(main())
-    assert len(refused) == 1
+async def test_callers_are_refused_where_a_loop_that_ends_cancels_the_batch(store: Store) -> None:
+    batcher = batcher_of(store.send, size=1)
+    store.gate.clear()
+    submitted = asyncio.create_task(outcomes(batcher, devices(2)))
+    await until(lambda: bool(store.sent))
+    assert batcher._task is not None
+    batcher._task.cancel()
+    assert all(isinstance(answer, StoreUnavailable) for answer in await submitted)
 
 
 async def test_a_batch_does_not_run_in_the_context_of_its_first_caller() -> None:

@@ -1,0 +1,161 @@
+"""What the JSON bodies of the calls must be, and the values that they become."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from marshmallow import RAISE, Schema, ValidationError, fields
+
+from mfa_service import names
+from mfa_service.errors import InvalidInput, MalformedOtp, NameRefused
+from mfa_service.model import TotpParameters
+from mfa_service.web import naming
+from mfa_service.web.paths import DEVICE_TYPE
+
+_OTP = re.compile(r"[0-9]{6}(?:[0-9]{2})?", re.ASCII)
+_UNKNOWN = "is no property of this call"
+_SPELLINGS = {"DeviceType": "deviceType", "OTP": "otp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What call 2 asks for."""
+
+    device_name: str
+    parameters: TotpParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Initiation:
+    """What call 6 asks for."""
+
+    user_name: str
+    device_name: str
+
+
+def pairing(content: Mapping[str, object]) -> Pairing:
+    """Return what the body of call 2 asks for.
+
+    Raises:
+        InvalidInput: a property is unknown, missing, or not as the contract has it.
+    """
+    loaded = _loaded(_PAIRING, content)
+    parameters = TotpParameters(
+        algorithm=loaded["algorithm"], digits=loaded["digits"], period_s=loaded["period"]
+    )
+    return Pairing(device_name=loaded["deviceName"], parameters=parameters)
+
+
+def initiation(content: Mapping[str, object]) -> Initiation:
+    """Return what the body of call 6 asks for.
+
+    Raises:
+        InvalidInput: a property is unknown, missing, or not as the contract has it.
+    """
+    loaded = _loaded(_INITIATION, content)
+    return Initiation(user_name=loaded["userName"], device_name=loaded["deviceName"])
+
+
+def one_time_password(content: Mapping[str, object]) -> str:
+    """Return the one-time password in the body of calls 3 and 7, which know two spellings of each property.
+
+    Returns:
+        Six or eight ASCII digits.
+
+    Raises:
+        InvalidInput: a property is unknown, missing, of another type, or there in both spellings.
+        MalformedOtp: all is well but for the one-time password, which is a string of something else.
+    """
+    otp: str = _loaded(_CODE, _respelled(content))["otp"]
+    if not _OTP.fullmatch(otp):
+        raise MalformedOtp
+    return otp
+
+
+def _respelled(content: Mapping[str, object]) -> Mapping[str, object]:
+    twice = [name for other, name in _SPELLINGS.items() if other in content and name in content]
+    if twice:
+        raise InvalidInput(naming.each(twice, "must be given once, in one spelling"))
+    return {_SPELLINGS.get(name, name): value for name, value in content.items()}
+
+
+def _loaded(schema: Schema, content: Mapping[str, object]) -> Mapping[str, Any]:
+    try:
+        return cast("Mapping[str, Any]", schema.load(content))
+    except ValidationError as invalid:
+        faults = cast("Mapping[str, list[str]]", invalid.normalized_messages())
+    known = {name: messages for name, messages in faults.items() if name in schema.fields}
+    unknown = naming.each((name for name in faults if name not in schema.fields), _UNKNOWN)
+    raise InvalidInput(unknown | known)
+
+
+def _required(must: str) -> dict[str, str]:
+    return {"required": f"is missing; it {must}", "null": must}
+
+
+class _Text(fields.Field[str]):
+    """A string, checked and brought into its one form.
+
+    Args:
+        form: returns the form; raises `NameRefused` with the reason.
+    """
+
+    def __init__(self, form: Callable[[str], str]) -> None:
+        super().__init__(required=True, error_messages=_required("must be a string"))
+        self._form = form
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> str:
+        if type(value) is not str:
+            raise ValidationError("must be a string")
+        try:
+            return self._form(value)
+        except NameRefused as refused:
+            raise ValidationError(str(refused)) from None
+
+
+class _DeviceType(fields.Field[str]):
+    """The one device type there is, in any case."""
+
+    def __init__(self) -> None:
+        super().__init__(required=True, error_messages=_required(f"must be {DEVICE_TYPE}"))
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> str:
+        if type(value) is not str or value.upper() != DEVICE_TYPE:
+            raise ValidationError(f"must be {DEVICE_TYPE}")
+        return DEVICE_TYPE
+
+
+class _OneOf(fields.Field[object]):
+    """A value that is exactly one of a few, in type too; the first where it is left out."""
+
+    def __init__(self, *choices: str | int) -> None:
+        self._must = f"must be {' or '.join(str(choice) for choice in choices)}, as a {_JSON_TYPES[type(choices[0])]}"
+        super().__init__(load_default=choices[0], error_messages={"null": self._must})
+        self._choices = choices
+
+    def _deserialize(self, value: object, *_: object, **__: object) -> object:
+        for choice in self._choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
+        raise ValidationError(self._must)
+
+
+_JSON_TYPES = {str: "string", int: "number"}
+
+
+def _schema(**properties: fields.Field[Any]) -> Schema:
+    return Schema.from_dict(dict(properties))(unknown=RAISE)
+
+
+_PAIRING = _schema(
+    deviceType=_DeviceType(),
+    deviceName=_Text(names.canonical_device),
+    algorithm=_OneOf("SHA1", "SHA256", "SHA512"),
+    digits=_OneOf(6, 8),
+    period=_OneOf(30, 60),
+)
+_INITIATION = _schema(
+    userName=_Text(names.canonical), deviceName=_Text(names.canonical_device), deviceType=_DeviceType()
+)
+_CODE = _schema(deviceType=_DeviceType(), otp=_Text(str))
