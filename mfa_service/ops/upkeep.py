@@ -27,7 +27,7 @@ async def every(interval_s: float, act: Callable[[], Awaitable[object]], *, name
             if not failing:
                 _log.warning("upkeep_failed", upkeep=name, error=type(error).__name__)
             failing = True
-        except Exception:
+        except Exception:  # noqa: BLE001  a defect in one duty must not end the others
             _log.exception("upkeep_broken", upkeep=name)
         else:
             if failing:

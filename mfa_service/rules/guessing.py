@@ -7,7 +7,7 @@ from mfa_service.errors import DeviceWaits
 from mfa_service.model import Device, DeviceStatus, GuessingLimits
 
 _DAY_MS = 86_400_000
-_FEWEST_DIGITS = 6
+_CODES = 1_000_000  # of a six-digit device, the easiest to guess
 
 
 def limits(*, free_failures: int, first_wait_s: int, longest_wait_s: int, disable_after: int) -> GuessingLimits:
@@ -51,7 +51,7 @@ def odds_per_day(limits: GuessingLimits, *, window_steps: int) -> float:
         A probability between 0 and 1.
     """
     codes_in_window = 2 * window_steps + 1
-    return min(1.0, guesses_per_day(limits) * codes_in_window / 10**_FEWEST_DIGITS)
+    return min(1.0, guesses_per_day(limits) * codes_in_window / _CODES)
 
 
 def refuse_waiting(device: Device) -> None:

@@ -40,9 +40,7 @@ class Body:
     octets: bytes = field(repr=False)
 
 
-async def read(
-    request: web.BaseRequest, *, media: frozenset[MediaType], most_bytes: int, timeout_s: float
-) -> Body:
+async def read(request: web.BaseRequest, *, media: frozenset[MediaType], most_bytes: int, timeout_s: float) -> Body:
     """Return a request's body; one that is refused is not read.
 
     Args:

@@ -102,9 +102,7 @@ _UNAVAILABLE_ALARM = replace(_UNAVAILABLE, alarm=True)
 
 # The quota's row, 429 10035 with Retry-After, comes in with the quotas.
 TABLE: Mapping[type[Exception], Problem | Callable[[Any], Problem]] = {
-    errors.TokenExpired: Problem(
-        401, "10001", "The access token has expired: get a new one.", headers=_INVALID_TOKEN
-    ),
+    errors.TokenExpired: Problem(401, "10001", "The access token has expired: get a new one.", headers=_INVALID_TOKEN),
     errors.AccessDenied: _access_denied,
     errors.NoDevice: Problem(404, "10003", "The user has no device: register one first."),
     errors.InvalidInput: Problem(400, "10005", "The request is not valid: correct what errors names."),

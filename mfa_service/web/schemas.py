@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from marshmallow import RAISE, Schema, ValidationError, fields
@@ -41,9 +41,7 @@ def pairing(content: Mapping[str, object]) -> Pairing:
         InvalidInput: a property is unknown, missing, or not as the contract has it.
     """
     loaded = _loaded(_PAIRING, content)
-    parameters = TotpParameters(
-        algorithm=loaded["algorithm"], digits=loaded["digits"], period_s=loaded["period"]
-    )
+    parameters = TotpParameters(algorithm=loaded["algorithm"], digits=loaded["digits"], period_s=loaded["period"])
     return Pairing(device_name=loaded["deviceName"], parameters=parameters)
 
 
@@ -84,13 +82,13 @@ def _loaded(schema: Schema, content: Mapping[str, object]) -> Mapping[str, Any]:
     try:
         return cast("Mapping[str, Any]", schema.load(content))
     except ValidationError as invalid:
-        faults = cast("Mapping[str, list[str]]", invalid.normalized_messages())
+        faults = cast("Mapping[str, list[str]]", invalid.messages_dict)
     known = {name: messages for name, messages in faults.items() if name in schema.fields}
     unknown = naming.each((name for name in faults if name not in schema.fields), _UNKNOWN)
     raise InvalidInput(unknown | known)
 
 
-def _required(must: str) -> dict[str, str]:
+def _required(must: str) -> dict[str, str | list[Any] | dict[Any, Any]]:
     return {"required": f"is missing; it {must}", "null": must}
 
 

@@ -36,7 +36,7 @@ def trace_id(headers: CIMultiDictProxy[str], random_bytes: RandomBytes) -> str:
 
 
 def given_trace_id(values: Sequence[str]) -> str | None:
-    """Return the trace id in the values of all `traceparent` headers of a request; None where they are not one valid."""
+    """Return the trace id of a request's `traceparent` headers; None where they are not one valid one."""
     if len(values) != 1:
         return None
     match = _FIELDS.fullmatch(values[0])

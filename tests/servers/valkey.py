@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis
@@ -111,7 +111,7 @@ def sentinel(folder: Path) -> Iterator[Deployment]:
             sentinels.append(start(folder / f"sentinel-{number}", str(configuration), "--sentinel"))
 
         def know_everyone() -> bool:
-            views = [one.client.sentinel_master(SERVICE) for one in sentinels]
+            views = [cast("dict[str, Any]", one.client.sentinel_master(SERVICE)) for one in sentinels]
             return all(view["num-other-sentinels"] == len(sentinels) - 1 and view["num-slaves"] == 1 for view in views)
 
         wait_until(know_everyone, "sentinels that know one another")

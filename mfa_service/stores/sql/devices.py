@@ -109,7 +109,7 @@ class SqlDevices:
 
     async def all_of(self, owner: Owner) -> Sequence[Device]:
         """Return a user's devices, as the port says."""
-        query = (
+        query: sa.sql.expression.Executable = (
             sa.select(*statements.columns_read())
             .where(*_of(owner), statements.is_there())
             .order_by(devices.c.created_at_ms, devices.c.id)

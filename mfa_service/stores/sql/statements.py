@@ -16,8 +16,8 @@ _INT = sa.BigInteger()
 class Statements:
     """The statements as built for one database."""
 
-    get: sa.Select[tuple[object, ...]]
-    find: sa.Select[tuple[object, ...]]
+    get: sa.sql.expression.Executable
+    find: sa.sql.expression.Executable
     accept: sa.sql.dml.ReturningUpdate[tuple[str, int, str]]
     charge: sa.sql.dml.ReturningUpdate[tuple[str]]
 
@@ -37,14 +37,14 @@ def columns_read() -> tuple[sa.ColumnElement[object], ...]:
     return (*devices.c, now_ms().label("read_at_ms"))
 
 
-def _get(dialect: str) -> sa.Select[tuple[object, ...]]:
+def _get(dialect: str) -> sa.sql.expression.Executable:
     batch = batch_rows(dialect, {"device_id": _TEXT})
     return sa.select(*columns_read()).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
 
 
-def _find(dialect: str) -> sa.Select[tuple[object, ...]]:
+def _find(dialect: str) -> sa.sql.expression.Executable:
     batch = batch_rows(dialect, {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT})
-    condition = sa.and_(*(devices.c[column] == batch.c[column] for column in batch.c.keys()))
+    condition = sa.and_(*(devices.c[column] == batch.c[column] for column in ("application_id", "user_name", "name")))
     return sa.select(*columns_read()).join_from(batch, devices, condition).where(is_there())
 
 
