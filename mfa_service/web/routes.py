@@ -1,6 +1,6 @@
 """The route table: which path and method is which call, and what may call it."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mfa_service.errors import AccessDenied
@@ -22,14 +22,16 @@ class Call:
         body: its body, where the route takes one.
         principal: who calls; None before that is known, and on public routes.
         client_id: whom the log line names.
+        resource: what is at its path; None before that is known.
     """
 
-    authorization: tuple[str, ...] = ()
+    authorization: Sequence[str] = ()
     arguments: tuple[str, ...] = ()
     query: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = field(default=None, repr=False)
     principal: Principal | None = None
     client_id: str | None = None
+    resource: "Resource | None" = None
 
     @property
     def application_id(self) -> str:
