@@ -1,3 +1,0 @@
-"""Fixtures that more than one folder of tests uses."""
-
-pytest_plugins = ("tests.servers.valkey",)
