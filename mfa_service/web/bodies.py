@@ -19,6 +19,7 @@ from mfa_service.web.urlencoded import form_pairs
 
 _CONTENT_TYPE = istr("Content-Type")
 _CONTENT_ENCODING = istr("Content-Encoding")
+_TRANSFER_ENCODING = istr("Transfer-Encoding")
 _EXPECT = istr("Expect")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_FORM_FIELDS = 32
@@ -56,6 +57,9 @@ async def read(request: web.BaseRequest, *, media: frozenset[MediaType], most_by
         MalformedRequest: its framing is broken, or the connection went away.
     """
     headers = request.headers
+    coding = headers.get(_TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or request.version < HttpVersion11):
+        raise MalformedRequest  # RFC 9112 §6.1: the parser knows no other coding, and none before HTTP/1.1
     media_type = _media_type(headers.get(_CONTENT_TYPE, ""))
     if media_type not in media or media_type is None or _CONTENT_ENCODING in headers:
         raise UnsupportedMedia
@@ -132,13 +136,8 @@ def json_object(octets: bytes) -> Mapping[str, object]:
 def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise InvalidInput(naming.each(_repeated(pairs), "must be given once"))
+        raise InvalidInput(naming.each(naming.repeated(pairs), "must be given once"))
     return content
-
-
-def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
-    seen: set[str] = set()
-    return [name for name, _ in pairs if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -171,5 +170,5 @@ def form(octets: bytes) -> Mapping[str, str]:
         raise InvalidInput({"body": [str(fault)]}) from None
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise InvalidInput(naming.each(_repeated(pairs), "must be given once"))
+        raise InvalidInput(naming.each(naming.repeated(pairs), "must be given once"))
     return fields

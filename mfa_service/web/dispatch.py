@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11
 from multidict import istr
 
 from mfa_service.errors import ScopeMissing
@@ -14,13 +14,15 @@ from mfa_service.ports import Clock, RandomBytes, TokenVerifier
 from mfa_service.web import bodies, paths, tracing
 from mfa_service.web.answers import Answer, WireFormat
 from mfa_service.web.credentials import bearer_token
+from mfa_service.web.limits import Limits
 from mfa_service.web.problems import error_answer, problem_of
-from mfa_service.web.refusals import MalformedRequest, MethodNotAllowed, Refusal
+from mfa_service.web.refusals import MalformedRequest, MethodNotAllowed
+from mfa_service.web.replies import Reply
 from mfa_service.web.routes import Call, RouteTable
-from mfa_service.web.server import Limits, Reply
 
 _AUTHORIZATION = istr("Authorization")
 _HOST = istr("Host")
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _NONE = "-"
 
 # RFC 9110 §7.2 and RFC 3986 §3.2: a name or an address, and perhaps a port.
@@ -113,7 +115,7 @@ class Dispatch:
 
     async def _answer(self, request: web.BaseRequest, call: Call) -> Answer:
         """Take a request through every step before its handler; each may refuse it."""
-        _refuse_bad_host(request)
+        _refuse_malformed(request)
         path, _, query = request.raw_path.partition("?")
         resource, call.arguments = self._routes.find(path)
         call.resource = resource
@@ -140,7 +142,7 @@ class Dispatch:
     def _error_answer(self, error: Exception, call: Call, trace_id: str) -> Answer:
         problem = problem_of(error)
         if problem.alarm:
-            self._fault_log.error("request failed", trace_id=trace_id, fault=type(error).__name__, exc_info=error)
+            self._fault_log.error("request_failed", trace_id=trace_id, fault=type(error).__name__, exc_info=error)
         return error_answer(
             error,
             problem=problem,
@@ -149,10 +151,10 @@ class Dispatch:
             oauth=call.resource is not None and call.resource.oauth,
         )
 
-    def refuse(self, refusal: Refusal) -> Reply:
-        """Return, and log, the answer to something that is no request."""
+    def refuse(self, error: Exception) -> Reply:
+        """Return, and log, the answer to something that is no request, or that the dispatcher itself broke on."""
         trace_id = self._random_bytes(16).hex()
-        given = self._error_answer(refusal, Call(), trace_id)
+        given = self._error_answer(error, Call(), trace_id)
         self._request_log.request(
             trace_id=trace_id, application=None, method=_NONE, route=_NONE, status=given.status, duration_ms=0.0
         )
@@ -172,13 +174,12 @@ class Dispatch:
         )
 
 
-def _refuse_bad_host(request: web.BaseRequest) -> None:
-    """Refuse a request whose `Host` is not one (RFC 9112 §3.2); the parser has refused none and two."""
+def _refuse_malformed(request: web.BaseRequest) -> None:
+    """Refuse what the parser lets pass: another version of HTTP, and a `Host` that is none (RFC 9112 §3.2)."""
     host = request.headers.get(_HOST)
-    if host is None:
-        if request.version >= HttpVersion11:
-            raise MalformedRequest
-    elif not _is_host(host):
+    if host is not None and not _is_host(host):
+        raise MalformedRequest
+    if request.version not in _VERSIONS:
         raise MalformedRequest
 
 

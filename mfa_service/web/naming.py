@@ -1,5 +1,6 @@
-"""How a name that a caller made up is shown back and logged."""
+"""How names that a caller made up are counted and shown back."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 _LONGEST = 40
@@ -19,3 +20,8 @@ def shown(name: str) -> str:
 def each(names: Iterable[str], message: str) -> dict[str, list[str]]:
     """Return one message under each of the first names, as `InvalidInput` takes them; 20 names at most."""
     return {shown(name): [message] for _, name in zip(range(_MOST_NAMES), names, strict=False)}
+
+
+def repeated(pairs: Iterable[tuple[str, object]]) -> list[str]:
+    """Return the names that are there more than once, in their order."""
+    return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]

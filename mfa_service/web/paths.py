@@ -84,7 +84,7 @@ def query(text: str, *, known: frozenset[str]) -> Mapping[str, str]:
         raise InvalidInput(naming.each(unknown, "is no query parameter of this call"))
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
-        raise InvalidInput(naming.each(parameters, "must be given once"))
+        raise InvalidInput(naming.each(naming.repeated(pairs), "must be given once"))
     return parameters
 
 

@@ -1,44 +1,14 @@
 """The HTTP server: aiohttp's own, with deadlines, bounds, and the service's answers to what is no request at all."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
-from aiohttp.http import HttpVersion10
 from aiohttp.http_exceptions import LineTooLong
 
-from mfa_service.web.answers import Answer, WireFormat
+from mfa_service.web.limits import Limits
 from mfa_service.web.refusals import HeadTooLarge, HeadTooSlow, MalformedRequest, Refusal, TargetTooLong
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much, and for how long, a connection may ask for.
-
-    Attributes:
-        body_bytes: of a request's body.
-        target_bytes: of a request target. No other limit is equal to it: the parser names the limit, not the line.
-        field_bytes: of one header field.
-        head_bytes: of a whole head that comes in pieces.
-        head_fields: header fields of a request.
-        header_timeout_s: from a connection's start, or a later request's first byte, to the end of its head.
-        body_timeout_s: from the end of a head to the end of its body.
-        write_timeout_s: for a caller to take an answer that does not fit its buffers.
-        keepalive_timeout_s: for which a connection may be idle.
-        linger_s: for which the rest of an unread body is taken and thrown away, so that the caller gets its answer.
-    """
-
-    body_bytes: int = 16_384
-    target_bytes: int = 8_190
-    field_bytes: int = 8_192
-    head_bytes: int = 32_768
-    head_fields: int = 64
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 10.0
-    write_timeout_s: float = 10.0
-    keepalive_timeout_s: float = 75.0
-    linger_s: float = 1.0
+from mfa_service.web.replies import Reply
 
 
 class Dispatcher(Protocol):
@@ -48,81 +18,13 @@ class Dispatcher(Protocol):
         """Answer a request; nothing is raised."""
         ...
 
-    def refuse(self, refusal: Refusal) -> "Reply":
-        """Return, and log, the answer to something that is no request."""
+    def refuse(self, error: Exception) -> Reply:
+        """Return, and log, the answer to something that is no request, or that the dispatcher itself broke on."""
         ...
 
     def report(self, event: str, fault: BaseException | None) -> None:
         """Tell operators of a fault outside any request."""
         ...
-
-
-class Reply(web.StreamResponse):
-    """An answer on its way to the connection, written at once.
-
-    Args:
-        given: what is answered.
-        wire: writes it.
-        trace_id: the request's.
-        now_ms: Unix time in milliseconds.
-        write_timeout_s: how long the caller may take.
-    """
-
-    def __init__(self, given: Answer, *, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
-        super().__init__(status=given.status)
-        self._given = given
-        self._wire = wire
-        self._trace_id = trace_id
-        self._now_ms = now_ms
-        self._write_timeout_s = write_timeout_s
-        self._request: web.BaseRequest | None = None
-        self._stays_open = False
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection takes another request."""
-        return self._stays_open
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Note which request is answered; a connection with an unread body, or about to close, ends with it."""
-        self._request = request
-        self._stays_open = (
-            request.keep_alive and not self._given.closes and request.content.is_eof() and not request.protocol._close  # noqa: SLF001  aiohttp has no public name for it
-        )
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Write the whole answer.
-
-        Raises:
-            ConnectionError: the caller is gone, or did not take the answer in time.
-        """
-        request = self._request
-        if request is None or data:
-            raise RuntimeError("a reply is written once, whole, after prepare()")
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the caller is gone")
-        connection = None if self._stays_open else "close"
-        if self._stays_open and request.version == HttpVersion10:
-            connection = "keep-alive"
-        transport.write(self.message(connection=connection, without_body=request.method == "HEAD"))
-        if request.protocol.writing_paused:
-            try:
-                async with asyncio.timeout(self._write_timeout_s):
-                    await request.writer.drain()
-            except TimeoutError:
-                transport.abort()
-                raise ConnectionAbortedError("the caller does not read") from None
-
-    def message(self, *, connection: str | None, without_body: bool = False) -> bytes:
-        """Return the answer's bytes."""
-        return self._wire.message(
-            self._given,
-            trace_id=self._trace_id,
-            now_ms=self._now_ms,
-            connection=connection,
-            without_body=without_body,
-        )
 
 
 class Connection(web.RequestHandler):
@@ -208,11 +110,11 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  it may hold what the caller sent
     ) -> web.StreamResponse:
-        """Return the answer to bytes that are no request."""
+        """Return the answer to bytes that are no request, or to one that the dispatcher broke on."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("an answer has begun already")
-        if status >= 500:  # noqa: PLR2004  the dispatcher itself broke
-            self._dispatch.report("dispatch broke", exc)
+        if status >= 500 and isinstance(exc, Exception):  # noqa: PLR2004  the dispatcher itself broke
+            return self._dispatch.refuse(exc)
         return self._dispatch.refuse(self._refusal_of(exc))
 
     def _refusal_of(self, fault: BaseException | None) -> Refusal:
@@ -222,10 +124,10 @@ class Connection(web.RequestHandler):
             return HeadTooLarge()
         return MalformedRequest()
 
-    def log_exception(self, *args: object, **kw: object) -> None:
+    def log_exception(self, *_: object, **kw: object) -> None:
         """Tell of a fault by its kind alone: aiohttp's texts repeat what the caller sent."""
         fault = kw.get("exc_info")
-        self._dispatch.report(str(args[0]), fault if isinstance(fault, BaseException) else None)
+        self._dispatch.report("connection_fault", fault if isinstance(fault, BaseException) else None)
 
 
 class Server(web.Server):

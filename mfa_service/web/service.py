@@ -14,8 +14,9 @@ from mfa_service.web.answers import Answer
 from mfa_service.web.bodies import MediaType
 from mfa_service.web.dispatch import Dispatch, FaultLog, RequestLog
 from mfa_service.web.handlers import AuthenticationCalls, DeviceCalls
+from mfa_service.web.limits import Limits
 from mfa_service.web.routes import Call, Handler, Route, RouteTable
-from mfa_service.web.server import Limits, build_server
+from mfa_service.web.server import build_server
 from mfa_service.web.token_call import TokenCall
 
 __all__ = ["Discovery", "FaultLog", "Limits", "RequestLog", "build_service"]

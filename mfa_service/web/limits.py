@@ -1,0 +1,32 @@
+"""What bounds connections and requests."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much, and for how long, a connection may ask for.
+
+    Attributes:
+        body_bytes: of a request's body.
+        target_bytes: of a request target. No other limit is equal to it: the parser names the limit, not the line.
+        field_bytes: of one header field.
+        head_bytes: of a whole head that comes in pieces.
+        head_fields: header fields of a request.
+        header_timeout_s: from a connection's start, or a later request's first byte, to the end of its head.
+        body_timeout_s: from the end of a head to the end of its body.
+        write_timeout_s: for a caller to take an answer that does not fit its buffers.
+        keepalive_timeout_s: for which a connection may be idle.
+        linger_s: for which the rest of an unread body is taken and thrown away, so that the caller gets its answer.
+    """
+
+    body_bytes: int = 16_384
+    target_bytes: int = 8_190
+    field_bytes: int = 8_192
+    head_bytes: int = 32_768
+    head_fields: int = 64
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 10.0
+    write_timeout_s: float = 10.0
+    keepalive_timeout_s: float = 75.0
+    linger_s: float = 1.0

@@ -1,0 +1,85 @@
+"""Answers on their way to a connection."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.http import HttpVersion10
+
+from mfa_service.web.answers import Answer, WireFormat
+
+
+class Reply(web.StreamResponse):
+    """An answer on its way to the connection, written at once.
+
+    Args:
+        given: what is answered.
+        wire: writes it.
+        trace_id: the request's.
+        now_ms: Unix time in milliseconds.
+        write_timeout_s: how long the caller may take.
+    """
+
+    def __init__(self, given: Answer, *, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
+        super().__init__(status=given.status)
+        self._given = given
+        self._wire = wire
+        self._trace_id = trace_id
+        self._now_ms = now_ms
+        self._write_timeout_s = write_timeout_s
+        self._request: web.BaseRequest | None = None
+        self._stays_open = False
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection takes another request."""
+        return self._stays_open
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Note which request is answered.
+
+        The connection ends with one whose body is unread, one that asked for another protocol (what follows it may be
+        in that), and when the server is about to close.
+        """
+        self._request = request
+        # aiohttp has no public names for the last two.
+        self._stays_open = (
+            request.keep_alive
+            and not self._given.closes
+            and request.content.is_eof()
+            and not request._message.upgrade  # noqa: SLF001
+            and not request.protocol._close  # noqa: SLF001
+        )
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the whole answer.
+
+        Raises:
+            ConnectionError: the caller is gone, or did not take the answer in time.
+        """
+        request = self._request
+        if request is None or data:
+            raise RuntimeError("a reply is written once, whole, after prepare()")
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the caller is gone")
+        connection = None if self._stays_open else "close"
+        if self._stays_open and request.version == HttpVersion10:
+            connection = "keep-alive"
+        transport.write(self.message(connection=connection, without_body=request.method == "HEAD"))
+        if request.protocol.writing_paused:
+            try:
+                async with asyncio.timeout(self._write_timeout_s):
+                    await request.writer.drain()
+            except TimeoutError:
+                transport.abort()
+                raise ConnectionAbortedError("the caller does not read") from None
+
+    def message(self, *, connection: str | None, without_body: bool = False) -> bytes:
+        """Return the answer's bytes."""
+        return self._wire.message(
+            self._given,
+            trace_id=self._trace_id,
+            now_ms=self._now_ms,
+            connection=connection,
+            without_body=without_body,
+        )
