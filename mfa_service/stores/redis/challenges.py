@@ -88,6 +88,9 @@ async def open_challenges(
 ) -> RedisChallenges:
     """Connect to a Redis or Valkey and return the challenges in it, after checking that it is fit to hold them.
 
+    Its user needs the commands INFO, PING, SET, GET, EVAL and EVALSHA on the keys of the prefix; behind Sentinel ROLE,
+    in a Cluster CLUSTER SLOTS and ASKING as well.
+
     Args:
         url: as `mfa_service.stores.redis.urls.parse` reads it.
         prefix: what every key begins with.

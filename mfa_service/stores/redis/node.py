@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Hashable, Mapping, Sequence
+
+import structlog
 
 from mfa_service.errors import StoreUnavailable
 from mfa_service.stores.batching import Batcher
@@ -12,7 +13,7 @@ from mfa_service.stores.redis.link import LOST, Command, Connect, Link, Reply, c
 _PING = command("PING")
 _PROBE_INTERVAL_S = 0.5
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -40,7 +41,7 @@ class Node:
     @property
     def is_broken(self) -> bool:
         """Whether the breaker is open."""
-        return self._probe is not None
+        return self._probe is not None and not self._probe.done()
 
     async def call(self, command: Command) -> Reply:
         """Send a command with the next batch and return its reply, an error of this one command included.
@@ -60,7 +61,7 @@ class Node:
         await self._link.drop()
 
     async def _send(self, commands: Sequence[Command]) -> Mapping[Hashable, Reply]:
-        if self._probe is not None:
+        if self.is_broken:
             raise StoreUnavailable(f"{self.name} is out of reach")
         opened = False
         try:
@@ -77,14 +78,13 @@ class Node:
 
     def _break(self) -> None:
         if not self._closed:
-            _log.warning("redis %s is out of reach", self.name)
+            _log.warning("redis_out_of_reach", server=self.name)
             self._probe = asyncio.get_running_loop().create_task(self._probe_until_alive())
 
     async def _probe_until_alive(self) -> None:
         while not await self._is_alive():  # noqa: ASYNC110 - a server sets no event
             await asyncio.sleep(_PROBE_INTERVAL_S)
-        self._probe = None
-        _log.info("redis %s is within reach again", self.name)
+        _log.info("redis_within_reach_again", server=self.name)
 
     async def _is_alive(self) -> bool:
         with contextlib.suppress(*LOST):

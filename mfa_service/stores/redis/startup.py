@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptErr
 
 from mfa_service.errors import MfaError, SettingsInvalid, StoreUnavailable
 from mfa_service.stores.redis.client import Route, Script
-from mfa_service.stores.redis.link import LOST, Command, ask, command
+from mfa_service.stores.redis.link import LOST, Command, Reply, ask, command
 from mfa_service.stores.redis.node import Node
 from mfa_service.stores.redis.sentinel import UnknownService
 
@@ -38,12 +38,10 @@ async def require_fit(route: Route, script: Script, *, prefix: str, allow_evicti
                 information, *replies = await ask(node.connect, *commands)
         except LOST as error:
             raise explained(error) from error
-        for name, reply in zip(("INFO", *rehearsal), (information, *replies), strict=True):
-            if isinstance(reply, NoPermissionError):
-                raise SettingsInvalid(f"redis.url: the user may not run {name} on keys {prefix}* of {node.name}")
-            if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
-                raise StoreUnavailable(f"{node.name} answered {name} with {type(reply).__name__}") from reply
+        _require_done("INFO", information, node, prefix)
         _require_fit_server(node, information.decode(), allow_eviction=allow_eviction, clustered=clustered)
+        for name, reply in zip(rehearsal, replies, strict=True):
+            _require_done(name, reply, node, prefix)
 
 
 def explained(error: Exception) -> MfaError:
@@ -68,6 +66,13 @@ def explained(error: Exception) -> MfaError:
     return StoreUnavailable(f"redis is out of reach: {type(error).__name__}")
 
 
+def _require_done(name: str, reply: Reply, node: Node, prefix: str) -> None:
+    if isinstance(reply, NoPermissionError):
+        raise SettingsInvalid(f"redis.url: the user may not run {name} on keys {prefix}* of {node.name}")
+    if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
+        raise StoreUnavailable(f"{node.name} answered {name} with {type(reply).__name__}") from reply
+
+
 def _require_fit_server(node: Node, information: str, *, allow_eviction: bool, clustered: bool) -> None:
     facts = dict(line.split(":", 1) for line in information.splitlines() if ":" in line)
     if clustered != (facts.get("cluster_enabled", "0") == "1"):
@@ -88,9 +93,9 @@ def _rehearsal(key: bytes, script: Script) -> dict[str, Command]:
     """Return the commands of a challenge's life, on a key that is gone within a second."""
     return {
         "SET": command("SET", key, "0::rehearsal", "PX", 1000),
+        "GET": command("GET", key),
         "EVALSHA": script.by_sha(key, "used", 0, 1),
         "EVAL": script.by_source(key, "match", 0, 1),
-        "GET": command("GET", key),
         "PING": command("PING"),
     }
 

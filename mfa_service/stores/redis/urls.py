@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 
@@ -16,6 +16,9 @@ _PORT = 6379
 _SENTINEL_PORT = 26379
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
 _SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
+_FORMS = (
+    "redis.url: must begin with redis://, redis+sentinel:// or redis+cluster:// (rediss for TLS in each), or unix://"
+)
 
 
 class Topology(enum.Enum):
@@ -63,58 +66,89 @@ def parse(url: str) -> Servers:
         parts = urlsplit(url)
         scheme, _, kind = parts.scheme.partition("+")
         topology = Topology(kind)
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        default_port = _SENTINEL_PORT if topology is Topology.SENTINEL else _PORT
-        addresses = tuple(_address(host, default_port) for host in hosts.split(",") if host)
     except ValueError as error:
-        raise SettingsInvalid("redis.url: not a URL of a Redis server") from error
+        raise SettingsInvalid(_FORMS) from error
+    if scheme == "unix" and topology is Topology.STANDALONE:
+        return _socket(parts)
+    if scheme not in ("redis", "rediss"):
+        raise SettingsInvalid(_FORMS)
+    tls = _TLS_OPTIONS if scheme == "rediss" else frozenset()
+    query = _query(parts, tls | (_SENTINEL_OPTIONS if topology is Topology.SENTINEL else frozenset()))
+    service, database = _path(parts, topology)
+    certificates = _certificates(query) if tls else {}
+    return Servers(
+        topology,
+        _addresses(parts, topology),
+        SSLConnection if tls else Connection,
+        _user(parts) | database | certificates,
+        service,
+        _credentials(query.get("sentinel_username", ""), query.get("sentinel_password", "")) | certificates,
+    )
+
+
+def _socket(parts: SplitResult) -> Servers:
+    query = _query(parts, frozenset({"db"}))
+    if not parts.path:
+        raise SettingsInvalid("redis.url: the path of the socket is missing")
+    address = (unquote(parts.path), 0)
+    options = _user(parts) | (_database(query["db"]) if "db" in query else {})
+    return Servers(Topology.STANDALONE, (address,), UnixDomainSocketConnection, options)
+
+
+def _query(parts: SplitResult, known: frozenset[str]) -> Mapping[str, str]:
     query = dict(parse_qsl(parts.query))
-    options = _credentials(*map(unquote, credentials.partition(":")[::2]))
-    sentinel_options = _credentials(query.get("sentinel_username", ""), query.get("sentinel_password", ""))
-    known = _SENTINEL_OPTIONS if topology is Topology.SENTINEL else frozenset()
-    path = [unquote(step) for step in parts.path.strip("/").split("/") if step]
-    service = ""
-    connection: type[AbstractConnection] = Connection
-    match scheme:
-        case "unix" if topology is Topology.STANDALONE:
-            connection, known = UnixDomainSocketConnection, frozenset({"db"})
-            addresses = ((unquote(parts.path), 0),)
-            path = [query["db"]] if "db" in query else []
-        case "rediss":
-            connection, known = SSLConnection, known | _TLS_OPTIONS
-            tls = _tls(query)
-            options, sentinel_options = options | tls, sentinel_options | tls
-        case "redis":
-            pass
-        case _:
-            raise SettingsInvalid(
-                "redis.url: begins with none of redis://, rediss://, unix://, redis+sentinel://, "
-                "rediss+sentinel://, redis+cluster://, rediss+cluster://"
-            )
     if unknown := sorted(query.keys() - known):
         raise SettingsInvalid(f"redis.url: unknown option {unknown[0]}")
+    return query
+
+
+def _addresses(parts: SplitResult, topology: Topology) -> tuple[Address, ...]:
+    default_port = _SENTINEL_PORT if topology is Topology.SENTINEL else _PORT
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if topology is Topology.STANDALONE and len(hosts) > 1:
+        raise SettingsInvalid("redis.url: several hosts need redis+sentinel:// or redis+cluster://")
+    try:
+        servers = [urlsplit(f"//{host}") for host in hosts]
+        addresses = tuple((server.hostname or "", server.port or default_port) for server in servers)
+    except ValueError as error:
+        raise SettingsInvalid("redis.url: a host or port is malformed") from error
+    if not all(host for host, _ in addresses):
+        raise SettingsInvalid("redis.url: a host is missing")
+    return addresses
+
+
+def _path(parts: SplitResult, topology: Topology) -> tuple[str, dict[str, Any]]:
+    """Return the name of the service and the option of the database, each empty where there is none."""
+    steps = [unquote(step) for step in parts.path.split("/") if step]
+    service = ""
     if topology is Topology.SENTINEL:
-        if not path:
+        if not steps:
             raise SettingsInvalid("redis.url: the name of the service is missing after the sentinels")
-        service = path.pop(0)
-    if path and topology is not Topology.CLUSTER and path[0].isdecimal():
-        options["db"] = int(path.pop(0))
-    if path or not addresses:
-        raise SettingsInvalid("redis.url: not HOST[:PORT][/DB], DB being a number that a cluster does not have")
-    return Servers(topology, addresses, connection, options, service, sentinel_options)
+        service = steps.pop(0)
+    if len(steps) > (topology is not Topology.CLUSTER):
+        raise SettingsInvalid("redis.url: the path is longer than it can be")
+    return service, _database(steps[0]) if steps else {}
 
 
-def _address(text: str, default_port: int) -> Address:
-    parts = urlsplit(f"//{text}")
-    return parts.hostname or "localhost", parts.port or default_port
+def _database(text: str) -> dict[str, Any]:
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsInvalid("redis.url: the database must be a number")
+    return {"db": int(text)}
+
+
+def _user(parts: SplitResult) -> dict[str, Any]:
+    username, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    return _credentials(unquote(username), unquote(password))
 
 
 def _credentials(username: str, password: str) -> dict[str, Any]:
     return {"username": username or None, "password": password or None}
 
 
-def _tls(query: Mapping[str, str]) -> dict[str, Any]:
-    """Read the options of TLS, whose certificates are always checked."""
-    tls: dict[str, Any] = {name: query[name] for name in _TLS_OPTIONS & query.keys()}
-    tls["ssl_check_hostname"] = query.get("ssl_check_hostname", "true").lower() != "false"
-    return tls
+def _certificates(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of TLS; that the certificate is checked is none of them."""
+    checks = query.get("ssl_check_hostname", "true")
+    if checks not in ("true", "false"):
+        raise SettingsInvalid("redis.url: ssl_check_hostname must be true or false")
+    files: dict[str, Any] = {name: query[name] for name in (_TLS_OPTIONS - {"ssl_check_hostname"}) & query.keys()}
+    return files | {"ssl_check_hostname": checks == "true"}
