@@ -1,149 +1,384 @@
-"""The registry of devices on SQLite, by the port's sentences."""
+"""The registry of devices, by the port's sentences, on every database."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Awaitable, Iterable
 
 import pytest
 
-from mfa_service.errors import DeviceNameTaken, DeviceNotFound, TooManyDevices
-from mfa_service.model import (
-    Acceptance,
-    DeviceStatus,
-    GuessingLimits,
-    NewDevice,
-    Owner,
-    Purpose,
-    SealedSecret,
-    TotpParameters,
-)
+from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, TooManyDevices
+from mfa_service.model import Acceptance, Device, DeviceStatus, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
 from mfa_service.ports import NotAccepted, NotCharged
-from mfa_service.stores.sql import Registry, open_registry, schema
+from tests.contract.sql_stores import LIMITS, Stage
 
-ALICE = Owner("application", "alice")
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.unix_ms = 1_800_000_000_000
-
-    def now_ms(self) -> int:
-        return self.unix_ms
-
-    def monotonic_s(self) -> float:
-        return self.unix_ms / 1000
+ALICE = Owner("shop", "alice")
+TTL_S = 900
+STEP = 60_000_000
+TOLERANCE_MS = 3_000
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+def new(name: str = "phone", device_id: str = "d1", owner: Owner = ALICE) -> NewDevice:
+    return NewDevice(device_id, owner, name, TotpParameters("SHA256", 8, 60), SealedSecret("k1", b"\x00sealed"), 7)
 
 
-@pytest.fixture
-async def registry(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Registry]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'registry.sqlite3'}"
-    await schema.upgrade(url)
-    limits = GuessingLimits(waits_ms=(0, 0, 0, 30_000, 60_000), disable_after=4)
-    opened = open_registry(url, clock=clock, limits=limits)
-    yield opened
-    await opened.close()
+async def register(stage: Stage, device: NewDevice, *, most: int = 5) -> None:
+    await stage.registry.devices.register(device, pending_ttl_s=TTL_S, max_per_user=most)
 
 
-def new(name: str = "phone", device_id: str = "d1") -> NewDevice:
-    return NewDevice(device_id, ALICE, name, TotpParameters(), SealedSecret("k", b"sealed"), 1)
-
-
-def given(clock: ManualClock, step: int, auth_id: str = "a1", *, off_ms: int = 0) -> Acceptance:
-    return Acceptance("d1", step, auth_id, clock.unix_ms + off_ms, Purpose.AUTHENTICATION)
-
-
-async def activate(registry: Registry, clock: ManualClock) -> None:
-    await registry.devices.register(new(), pending_ttl_s=900, max_per_user=5)
-    acceptance = Acceptance("d1", 10, "a0", clock.unix_ms, Purpose.ACTIVATION)
-    await registry.devices.accept(acceptance, clock_tolerance_ms=3000)
-
-
-async def test_the_schema_that_was_made_fits(registry: Registry) -> None:
-    await registry.check_schema()
-
-
-async def test_a_pending_device_takes_no_login_code(registry: Registry, clock: ManualClock) -> None:
-    await registry.devices.register(new(), pending_ttl_s=900, max_per_user=5)
-    with pytest.raises(NotAccepted):
-        await registry.devices.accept(given(clock, 10), clock_tolerance_ms=3000)
-
-
-async def test_an_activation_turns_a_device_active_and_its_step_counts_as_used(
-    registry: Registry, clock: ManualClock
+async def accept(
+    stage: Stage,
+    step: int,
+    auth_id: str = "a1",
+    *,
+    device_id: str = "d1",
+    purpose: Purpose = Purpose.AUTHENTICATION,
+    off_ms: int = 0,
 ) -> None:
-    await activate(registry, clock)
-    device = await registry.devices.find(ALICE, "phone")
-    assert (device.status, device.last_step, device.last_auth_id) == (DeviceStatus.ACTIVE, 10, "a0")
-    with pytest.raises(NotAccepted):
-        await registry.devices.accept(given(clock, 10), clock_tolerance_ms=3000)
+    acceptance = Acceptance(device_id, step, auth_id, stage.clock.now_ms() + off_ms, purpose)
+    await stage.registry.devices.accept(acceptance, clock_tolerance_ms=TOLERANCE_MS)
 
 
-async def test_of_parallel_challenges_with_one_code_a_single_one_is_accepted(
-    registry: Registry, clock: ManualClock
-) -> None:
-    await activate(registry, clock)
-    calls = (
-        registry.devices.accept(given(clock, 11, f"a{number}"), clock_tolerance_ms=3000) for number in range(1, 51)
+async def activate(stage: Stage, device: NewDevice | None = None) -> None:
+    device = device or new()
+    await register(stage, device)
+    await accept(stage, STEP, "a0", device_id=device.id, purpose=Purpose.ACTIVATION)
+
+
+async def outcomes(calls: Iterable[Awaitable[None]]) -> Counter[str]:
+    """Run calls at once and count how they end."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return Counter("done" if result is None else type(result).__name__ for result in results)
+
+
+async def device(stage: Stage, device_id: str = "d1") -> Device:
+    return await stage.registry.devices.get(device_id)
+
+
+# Registration
+
+
+async def test_a_registered_device_is_read_back_as_it_was_given(stage: Stage) -> None:
+    await register(stage, new())
+    now_ms = stage.clock.now_ms()
+    expected = Device(
+        id="d1",
+        owner=ALICE,
+        name="phone",
+        status=DeviceStatus.PENDING,
+        parameters=TotpParameters("SHA256", 8, 60),
+        secret=SealedSecret("k1", b"\x00sealed"),
+        last_step=-1,
+        last_auth_id="",
+        failures=0,
+        locked_until_ms=0,
+        pending_until_ms=now_ms + TTL_S * 1000,
+        created_at_ms=7,
+        last_used_ms=0,
+        read_at_ms=now_ms,
     )
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert outcomes.count(None) == 1
-    assert sum(isinstance(outcome, NotAccepted) for outcome in outcomes) == 49
+    assert await stage.registry.devices.get("d1") == expected
+    assert await stage.registry.devices.find(ALICE, "phone") == expected
+    assert await stage.registry.devices.all_of(ALICE) == [expected]
 
 
-@pytest.mark.parametrize("off_ms", [-3001, 3001])
-async def test_a_clock_beyond_the_tolerance_accepts_nothing(
-    registry: Registry, clock: ManualClock, off_ms: int
-) -> None:
-    await activate(registry, clock)
-    with pytest.raises(NotAccepted):
-        await registry.devices.accept(given(clock, 11, off_ms=off_ms), clock_tolerance_ms=3000)
+async def test_a_pending_device_of_the_same_name_is_replaced(stage: Stage) -> None:
+    await register(stage, new(device_id="d1"))
+    await register(stage, new(device_id="d2"))
+    assert [one.id for one in await stage.registry.devices.all_of(ALICE)] == ["d2"]
 
 
-async def test_parallel_wrong_codes_are_counted_until_the_device_waits(registry: Registry, clock: ManualClock) -> None:
-    await activate(registry, clock)
-    outcomes = await asyncio.gather(*(registry.devices.charge("d1") for _ in range(20)), return_exceptions=True)
-    assert outcomes.count(None) == 3
-    assert sum(isinstance(outcome, NotCharged) for outcome in outcomes) == 17
-    device = await registry.devices.get("d1")
-    assert (device.failures, device.locked_until_ms) == (3, clock.unix_ms + 30_000)
-
-
-async def test_a_device_is_blocked_at_the_limit_until_it_is_unlocked(registry: Registry, clock: ManualClock) -> None:
-    await activate(registry, clock)
-    for _ in range(4):
-        await registry.devices.charge("d1")
-        clock.unix_ms += 60_000
-    assert (await registry.devices.get("d1")).status is DeviceStatus.BLOCKED
-    await registry.devices.unlock(ALICE, "phone")
-    device = await registry.devices.get("d1")
-    assert (device.status, device.failures) == (DeviceStatus.ACTIVE, 0)
-
-
-async def test_a_pending_device_vanishes_when_its_time_is_up(registry: Registry, clock: ManualClock) -> None:
-    await registry.devices.register(new(), pending_ttl_s=900, max_per_user=5)
-    clock.unix_ms += 900_000
-    with pytest.raises(DeviceNotFound):
-        await registry.devices.get("d1")
-    assert await registry.devices.sweep(limit=10) == 1
-
-
-async def test_a_name_in_use_is_refused_and_a_pending_one_replaced(registry: Registry, clock: ManualClock) -> None:
-    await registry.devices.register(new(device_id="d0"), pending_ttl_s=900, max_per_user=5)
-    await activate(registry, clock)
+async def test_the_name_of_an_active_or_blocked_device_is_refused(stage: Stage) -> None:
+    await activate(stage)
     with pytest.raises(DeviceNameTaken):
-        await registry.devices.register(new(device_id="d2"), pending_ttl_s=900, max_per_user=5)
+        await register(stage, new(device_id="d2"))
+    await block(stage)
+    with pytest.raises(DeviceNameTaken):
+        await register(stage, new(device_id="d2"))
 
 
-async def test_parallel_registrations_never_exceed_the_most_allowed(registry: Registry) -> None:
-    calls = (
-        registry.devices.register(new(f"n{number}", f"d{number}"), pending_ttl_s=900, max_per_user=5)
-        for number in range(12)
+async def test_a_freed_slot_is_used_again(stage: Stage) -> None:
+    for number in range(3):
+        await register(stage, new(f"n{number}", f"d{number}"), most=3)
+    with pytest.raises(TooManyDevices):
+        await register(stage, new("n3", "d3"), most=3)
+    await stage.registry.devices.remove(ALICE, "n1")
+    await register(stage, new("n3", "d3"), most=3)
+    assert {one.name for one in await stage.registry.devices.all_of(ALICE)} == {"n0", "n2", "n3"}
+
+
+async def test_expired_pending_devices_take_no_slot_and_no_name(stage: Stage) -> None:
+    await register(stage, new("a", "d1"), most=1)
+    await stage.advance(TTL_S)
+    await register(stage, new("b", "d2"), most=1)
+    assert [one.id for one in await stage.registry.devices.all_of(ALICE)] == ["d2"]
+
+
+async def test_parallel_registrations_never_exceed_the_most_allowed(stage: Stage) -> None:
+    counted = await outcomes(register(stage, new(f"n{number}", f"d{number}")) for number in range(30))
+    assert counted == {"done": 5, "TooManyDevices": 25}
+    assert len(await stage.registry.devices.all_of(ALICE)) == 5
+
+
+async def test_parallel_registrations_of_one_name_leave_one_device(stage: Stage) -> None:
+    await outcomes(register(stage, new("phone", f"d{number}")) for number in range(10))
+    assert len(await stage.registry.devices.all_of(ALICE)) == 1
+
+
+async def test_users_and_applications_do_not_see_each_others_devices(stage: Stage) -> None:
+    await register(stage, new(device_id="d1"))
+    for number, owner in enumerate((Owner("bank", "alice"), Owner("shop", "Alice"), Owner("shop", "alíce")), start=2):
+        with pytest.raises(DeviceNotFound):
+            await stage.registry.devices.find(owner, "phone")
+        await register(stage, new(device_id=f"d{number}", owner=owner))
+        assert (await stage.registry.devices.find(owner, "phone")).id == f"d{number}"
+    assert await stage.registry.devices.owners_named("alice") == [Owner("bank", "alice"), Owner("shop", "alice")]
+
+
+@pytest.mark.parametrize("name", ["o'Neil", '"quoted"', "back\\slash", "名前 🔑", "$[0]", "%_"])
+async def test_names_of_any_characters_are_found_again(stage: Stage, name: str) -> None:
+    owner = Owner("shop", name)
+    await register(stage, new(name, owner=owner))
+    assert (await stage.registry.devices.find(owner, name)).name == name
+
+
+# Pending devices
+
+
+async def test_a_pending_device_vanishes_when_its_time_is_up(stage: Stage) -> None:
+    devices = stage.registry.devices
+    await register(stage, new())
+    await stage.advance(TTL_S - 0.001)
+    assert (await device(stage)).status is DeviceStatus.PENDING
+    await stage.advance(0.001)
+    with pytest.raises(DeviceNotFound):
+        await devices.get("d1")
+    with pytest.raises(DeviceNotFound):
+        await devices.find(ALICE, "phone")
+    with pytest.raises(DeviceNotFound):
+        await devices.remove(ALICE, "phone")
+    with pytest.raises(DeviceNotFound):
+        await devices.unlock(ALICE, "phone")
+    with pytest.raises(NoDevice):
+        await devices.remove_all(ALICE)
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP, purpose=Purpose.ACTIVATION)
+    with pytest.raises(NotCharged):
+        await devices.charge("d1")
+    assert await devices.all_of(ALICE) == []
+    assert await devices.owners_named("alice") == []
+
+
+async def test_expired_pending_devices_are_swept_a_few_at_a_time(stage: Stage) -> None:
+    for number in range(3):
+        await register(stage, new(f"n{number}", f"d{number}"))
+    await activate(stage, new("kept", "kept"))
+    assert await stage.registry.devices.sweep(limit=2) == 0
+    await stage.advance(TTL_S)
+    assert [await stage.registry.devices.sweep(limit=2) for _ in range(3)] == [2, 1, 0]
+    assert [one.name for one in await stage.registry.devices.all_of(ALICE)] == ["kept"]
+
+
+async def test_only_a_device_that_is_still_pending_is_removed_as_pending(stage: Stage) -> None:
+    await register(stage, new("a", "d1"))
+    await activate(stage, new("b", "d2"))
+    for device_id in ("d1", "d2", "none"):
+        await stage.registry.devices.remove_pending(device_id)
+    assert [one.id for one in await stage.registry.devices.all_of(ALICE)] == ["d2"]
+
+
+# Acceptance
+
+
+async def test_an_activation_turns_a_device_active_and_its_step_counts_as_used(stage: Stage) -> None:
+    await activate(stage)
+    now = await device(stage)
+    assert (now.status, now.last_step, now.last_auth_id) == (DeviceStatus.ACTIVE, STEP, "a0")
+    assert now.last_used_ms == stage.clock.now_ms()
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP)
+
+
+async def test_an_active_device_outlives_the_time_it_had_as_a_pending_one(stage: Stage) -> None:
+    await activate(stage)
+    await stage.advance(TTL_S + 1)
+    assert (await device(stage)).status is DeviceStatus.ACTIVE
+    assert await stage.registry.devices.sweep(limit=10) == 0
+
+
+async def test_a_pending_device_takes_no_login_code(stage: Stage) -> None:
+    await register(stage, new())
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP)
+    assert (await device(stage)).last_step == -1
+
+
+async def test_an_active_device_takes_no_other_activation_code(stage: Stage) -> None:
+    await activate(stage)
+    await accept(stage, STEP, "a0", purpose=Purpose.ACTIVATION)
+    for step, auth_id in ((STEP, "a1"), (STEP + 1, "a0"), (STEP + 1, "a1")):
+        with pytest.raises(NotAccepted):
+            await accept(stage, step, auth_id, purpose=Purpose.ACTIVATION)
+
+
+async def test_a_step_is_accepted_once_and_earlier_steps_die_with_it(stage: Stage) -> None:
+    await activate(stage)
+    await accept(stage, STEP + 2, "a1")
+    await accept(stage, STEP + 2, "a1")
+    for step, auth_id in ((STEP + 2, "a2"), (STEP + 1, "a1"), (STEP + 1, "a2")):
+        with pytest.raises(NotAccepted):
+            await accept(stage, step, auth_id)
+    now = await device(stage)
+    assert (now.last_step, now.last_auth_id) == (STEP + 2, "a1")
+
+
+async def test_of_parallel_challenges_with_one_code_a_single_one_is_accepted(stage: Stage) -> None:
+    await activate(stage)
+    counted = await outcomes(accept(stage, STEP + 1, f"a{number}") for number in range(1, 51))
+    assert counted == {"done": 1, "NotAccepted": 49}
+
+
+async def test_parallel_acceptances_of_many_devices_each_get_their_own_answer(stage: Stage) -> None:
+    for number in range(20):
+        await activate(stage, new("phone", f"d{number:02}", Owner("shop", f"user {number}")))
+    counted = await outcomes(
+        accept(stage, STEP + number % 2, f"b{number}", device_id=f"d{number:02}") for number in range(40)
     )
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert outcomes.count(None) == 5
-    assert sum(isinstance(outcome, TooManyDevices) for outcome in outcomes) == 7
+    assert counted == {"done": 10, "NotAccepted": 30}
+    for number in range(20):
+        assert (await device(stage, f"d{number:02}")).last_step == STEP + number % 2
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+async def test_a_clock_beyond_the_tolerance_accepts_nothing(stage: Stage, sign: int) -> None:
+    await activate(stage)
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP + 1, off_ms=sign * (TOLERANCE_MS + 1))
+    assert (await device(stage)).last_step == STEP
+    await accept(stage, STEP + 1, off_ms=sign * TOLERANCE_MS)
+
+
+async def test_a_removed_device_takes_no_code(stage: Stage) -> None:
+    await activate(stage)
+    await stage.registry.devices.remove(ALICE, "phone")
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP + 1)
+    with pytest.raises(NotCharged):
+        await stage.registry.devices.charge("d1")
+
+
+# Wrong codes
+
+
+async def block(stage: Stage, device_id: str = "d1") -> None:
+    for failures in range(1, LIMITS.disable_after + 1):
+        await stage.registry.devices.charge(device_id)
+        await stage.advance(LIMITS.waits_ms[failures] / 1000)
+
+
+async def test_each_wrong_code_counts_and_the_waits_are_those_of_the_list(stage: Stage) -> None:
+    await activate(stage)
+    for failures in range(1, LIMITS.disable_after + 1):
+        await stage.registry.devices.charge("d1")
+        now = await device(stage)
+        assert now.failures == failures
+        assert now.locked_until_ms - now.read_at_ms == LIMITS.waits_ms[failures]
+        assert now.status is (DeviceStatus.BLOCKED if failures == LIMITS.disable_after else DeviceStatus.ACTIVE)
+        await stage.advance(LIMITS.waits_ms[failures] / 1000)
+    with pytest.raises(NotCharged):
+        await stage.registry.devices.charge("d1")
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP + 1)
+
+
+async def test_a_waiting_device_takes_no_code_right_or_wrong_until_the_wait_ends(stage: Stage) -> None:
+    await activate(stage)
+    for _ in range(3):
+        await stage.registry.devices.charge("d1")
+    await stage.advance(29.999)
+    with pytest.raises(NotCharged):
+        await stage.registry.devices.charge("d1")
+    with pytest.raises(NotAccepted):
+        await accept(stage, STEP + 1)
+    await stage.advance(0.001)
+    await accept(stage, STEP + 1)
+
+
+async def test_a_right_code_clears_the_wrong_ones(stage: Stage) -> None:
+    await activate(stage)
+    await stage.registry.devices.charge("d1")
+    await accept(stage, STEP + 1)
+    now = await device(stage)
+    assert (now.failures, now.locked_until_ms) == (0, 0)
+
+
+async def test_parallel_wrong_codes_are_counted_exactly_until_the_device_waits(stage: Stage) -> None:
+    await activate(stage)
+    assert await outcomes(stage.registry.devices.charge("d1") for _ in range(100)) == {"done": 3, "NotCharged": 97}
+    assert (await device(stage)).failures == 3
+
+
+async def test_a_pending_device_counts_wrong_codes_too(stage: Stage) -> None:
+    await register(stage, new())
+    await stage.registry.devices.charge("d1")
+    assert (await device(stage)).failures == 1
+
+
+async def test_an_unlocked_device_is_active_again_with_no_wrong_codes(stage: Stage) -> None:
+    await activate(stage)
+    await block(stage)
+    await stage.registry.devices.unlock(ALICE, "phone")
+    now = await device(stage)
+    assert (now.status, now.failures, now.locked_until_ms, now.last_step) == (DeviceStatus.ACTIVE, 0, 0, STEP)
+    await accept(stage, STEP + 1)
+
+
+async def test_a_device_blocked_before_it_was_activated_is_not_activated_by_unlocking(stage: Stage) -> None:
+    await register(stage, new())
+    await block(stage)
+    assert (await device(stage)).status is DeviceStatus.BLOCKED
+    await stage.registry.devices.unlock(ALICE, "phone")
+    assert (await device(stage)).status is DeviceStatus.PENDING
+
+
+# Removal
+
+
+async def test_removing_is_by_name_and_once(stage: Stage) -> None:
+    await activate(stage, new("a", "d1"))
+    await activate(stage, new("b", "d2"))
+    await stage.registry.devices.remove(ALICE, "a")
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.remove(ALICE, "a")
+    assert [one.name for one in await stage.registry.devices.all_of(ALICE)] == ["b"]
+
+
+async def test_removing_all_leaves_other_users_alone(stage: Stage) -> None:
+    bob = Owner("shop", "bob")
+    for number, owner in enumerate((ALICE, ALICE, bob)):
+        await activate(stage, new(f"n{number}", f"d{number}", owner))
+    await stage.registry.devices.remove_all(ALICE)
+    with pytest.raises(NoDevice):
+        await stage.registry.devices.remove_all(ALICE)
+    assert len(await stage.registry.devices.all_of(bob)) == 1
+
+
+async def test_unknown_devices_are_not_found(stage: Stage) -> None:
+    await activate(stage)
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.get("none")
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.find(ALICE, "none")
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.unlock(ALICE, "none")
+
+
+# Durability
+
+
+async def test_what_was_acknowledged_is_there_after_reopening(stage: Stage) -> None:
+    await activate(stage)
+    await accept(stage, STEP + 1, "a1")
+    await stage.registry.devices.charge("d1")
+    before = await device(stage)
+    async with stage.reopened() as again:
+        assert await again.devices.get("d1") == before

@@ -5,22 +5,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mfa_service.errors import ApplicationHasDevices, ApplicationNameTaken, ApplicationNotFound
 from mfa_service.model import Application, SecretHash
-from mfa_service.stores.sql.engines import Engines, reaching
+from mfa_service.stores.sql.database import Database
+from mfa_service.stores.sql.statements import is_there
 from mfa_service.stores.sql.tables import applications, devices
+
+_DEVICES_A_STATEMENT = 5_000  # each must end within the server's statement time-out
 
 
 class SqlApplications:
     """The registry of applications.
 
     Args:
-        engines: the database.
+        database: where they are.
     """
 
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def add(self, application: Application) -> None:
         """Insert an application, as the port says."""
@@ -29,7 +33,8 @@ class SqlApplications:
             sa.or_(applications.c.name.in_(handles), applications.c.client_id.in_(handles))
         )
         try:
-            async with self._engines.transaction() as connection:
+            async with self._database.transaction() as connection:
+                await _lock_names(connection)
                 if (await connection.execute(taken)).first() is not None:
                     raise ApplicationNameTaken
                 await connection.execute(
@@ -52,12 +57,11 @@ class SqlApplications:
 
     async def by_client_id(self, client_id: str) -> Application:
         """Return an application by its client id, as the port says."""
-        return _only(await self._select(sa.select(applications).where(applications.c.client_id == client_id)))
+        return await self._only(client_id, applications.c.client_id == client_id)
 
     async def named(self, text: str) -> Application:
         """Return an application by its client id or its name, as the port says."""
-        condition = sa.or_(applications.c.client_id == text, applications.c.name == text)
-        return _only(await self._select(sa.select(applications).where(condition)))
+        return await self._only(text, sa.or_(applications.c.client_id == text, applications.c.name == text))
 
     async def set_secrets(self, application_id: str, hashes: Sequence[SecretHash]) -> None:
         """Replace the client secrets of an application, as the port says."""
@@ -69,32 +73,47 @@ class SqlApplications:
 
     async def remove(self, application_id: str, *, with_devices: bool) -> None:
         """Remove an application, as the port says."""
+        this = applications.c.id == application_id
         own = devices.c.application_id == application_id
-        async with self._engines.transaction() as connection:
-            if with_devices:
-                await connection.execute(sa.delete(devices).where(own))
-            elif (await connection.execute(sa.select(devices.c.id).where(own).limit(1))).first() is not None:
-                raise ApplicationHasDevices
-            gone = await connection.execute(sa.delete(applications).where(applications.c.id == application_id))
-            if not gone.rowcount:
+        async with self._database.transaction() as connection:
+            # Locked first: no registration can slip in between the look and the removal.
+            if (await connection.execute(sa.select(applications.c.id).where(this).with_for_update())).first() is None:
                 raise ApplicationNotFound
+            if not with_devices:
+                there = sa.select(devices.c.id).where(own, is_there()).limit(1)
+                if (await connection.execute(there)).first() is not None:
+                    raise ApplicationHasDevices
+            some = sa.select(devices.c.id).where(own).limit(_DEVICES_A_STATEMENT)
+            while (await connection.execute(sa.delete(devices).where(devices.c.id.in_(some)))).rowcount:
+                pass
+            await connection.execute(sa.delete(applications).where(this))
+
+    async def _only(self, text: str, condition: sa.ColumnElement[bool]) -> Application:
+        if not _can_be_kept(text):
+            raise ApplicationNotFound
+        found = await self._select(sa.select(applications).where(condition))
+        if not found:
+            raise ApplicationNotFound
+        return found[0]
 
     async def _select(self, query: sa.Select[Any]) -> Sequence[Application]:
-        with reaching():
-            async with self._engines.reader.connect() as connection:
-                return [_application(row) for row in await connection.execute(query)]
+        return [_application(row) for row in await self._database.read(query)]
 
     async def _update(self, application_id: str, **values: object) -> None:
-        async with self._engines.transaction() as connection:
-            statement = sa.update(applications).values(**values).where(applications.c.id == application_id)
-            if not (await connection.execute(statement)).rowcount:
-                raise ApplicationNotFound
+        statement = sa.update(applications).values(**values).where(applications.c.id == application_id)
+        if not await self._database.write(statement.returning(applications.c.id)):
+            raise ApplicationNotFound
 
 
-def _only(found: Sequence[Application]) -> Application:
-    if not found:
-        raise ApplicationNotFound
-    return found[0]
+async def _lock_names(connection: AsyncConnection) -> None:
+    """Let one application at a time be added: a name must be no other one's client id, which no constraint can say."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.text("LOCK TABLE applications IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether a database can hold a text at all: what clients claim to be is any text."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _application(row: sa.Row[Any]) -> Application:

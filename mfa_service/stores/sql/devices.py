@@ -22,11 +22,11 @@ from mfa_service.model import (
 from mfa_service.ports import NotAccepted, NotCharged
 from mfa_service.stores.batching import Batcher, Missing
 from mfa_service.stores.sql import statements
-from mfa_service.stores.sql.engines import Engines, reaching
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import BATCH, now_ms
-from mfa_service.stores.sql.tables import devices
+from mfa_service.stores.sql.tables import applications, devices
 
-_REGISTER_TRIES = 8
+_TRIES_BEYOND_SLOTS = 3
 
 
 class _Name(NamedTuple):
@@ -52,13 +52,13 @@ class SqlDevices:
     """The registry of devices.
 
     Args:
-        engines: the database.
+        database: where they are.
         limits: how devices answer wrong codes.
     """
 
-    def __init__(self, engines: Engines, limits: GuessingLimits) -> None:
-        self._engines = engines
-        self._statements = statements.build(engines.dialect, limits)
+    def __init__(self, database: Database, limits: GuessingLimits) -> None:
+        self._database = database
+        self._statements = statements.build(database.dialect, limits)
         self._getter: Batcher[str, Device] = Batcher(self._send_get, key=lambda device_id: device_id)
         self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=lambda name: name)
         self._accepter: Batcher[_Accept, None] = Batcher(
@@ -109,27 +109,26 @@ class SqlDevices:
 
     async def all_of(self, owner: Owner) -> Sequence[Device]:
         """Return a user's devices, as the port says."""
-        query: sa.sql.expression.Executable = (
+        query = (
             sa.select(*statements.columns_read())
             .where(*_of(owner), statements.is_there())
             .order_by(devices.c.created_at_ms, devices.c.id)
         )
-        with reaching():
-            async with self._engines.reader.connect() as connection:
-                return [_device(row) for row in await connection.execute(query)]
+        return [_device(row) for row in await self._database.read(query)]
 
     async def owners_named(self, user_name: str) -> Sequence[Owner]:
         """Return the owners of this user name, as the port says."""
-        query = sa.select(devices.c.application_id).distinct().where(devices.c.user_name == user_name)
-        with reaching():
-            async with self._engines.reader.connect() as connection:
-                return [Owner(row.application_id, user_name) for row in await connection.execute(query)]
+        own = sa.exists().where(
+            devices.c.application_id == applications.c.id, devices.c.user_name == user_name, statements.is_there()
+        )
+        query = sa.select(applications.c.id).where(own).order_by(applications.c.id)
+        return [Owner(row.id, user_name) for row in await self._database.read(query)]
 
     async def register(self, device: NewDevice, *, pending_ttl_s: int, max_per_user: int) -> None:
         """Insert a pending device, as the port says."""
-        for _ in range(_REGISTER_TRIES):
+        for _ in range(max_per_user + _TRIES_BEYOND_SLOTS):
             try:
-                async with self._engines.transaction() as connection:
+                async with self._database.transaction() as connection:
                     await _register(connection, device, pending_ttl_s=pending_ttl_s, max_per_user=max_per_user)
             except sa.exc.IntegrityError:
                 continue  # another registration took the slot or the name between the look and the insert
@@ -138,78 +137,55 @@ class SqlDevices:
 
     async def remove(self, owner: Owner, name: str) -> None:
         """Remove a user's device by name, as the port says."""
-        gone = await self._write(sa.delete(devices).where(*_of(owner), devices.c.name == name, statements.is_there()))
-        if not gone:
+        if not await self._delete(*_of(owner), devices.c.name == name, statements.is_there()):
             raise DeviceNotFound
 
     async def remove_all(self, owner: Owner) -> None:
         """Remove every device of a user, as the port says."""
-        if not await self._write(sa.delete(devices).where(*_of(owner), statements.is_there())):
+        if not await self._delete(*_of(owner), statements.is_there()):
             raise NoDevice
 
     async def remove_pending(self, device_id: str) -> None:
         """Remove a device that is still pending."""
-        await self._write(
-            sa.delete(devices).where(devices.c.id == device_id, devices.c.status == DeviceStatus.PENDING.value)
-        )
+        await self._delete(devices.c.id == device_id, devices.c.status == DeviceStatus.PENDING.value)
 
     async def sweep(self, *, limit: int) -> int:
         """Remove some expired pending devices, as the port says."""
-        expired = (
-            sa.select(devices.c.id)
-            .where(devices.c.status == DeviceStatus.PENDING.value, devices.c.pending_until_ms <= now_ms())
-            .limit(limit)
-        )
-        # Once more in the outer statement: one of them may be replaced or activated meanwhile.
-        return await self._write(
-            sa.delete(devices).where(
-                devices.c.id.in_(expired),
-                devices.c.status == DeviceStatus.PENDING.value,
-                devices.c.pending_until_ms <= now_ms(),
-            )
-        )
+        is_expired = sa.and_(devices.c.pending_until_ms > 0, devices.c.pending_until_ms <= now_ms())
+        some = sa.select(devices.c.id).where(is_expired).limit(limit).with_for_update(skip_locked=True)
+        return await self._delete(devices.c.id.in_(some))
 
     async def unlock(self, owner: Owner, name: str) -> None:
         """Clear the wrong codes, the wait and the block of a device, as the port says."""
-        unblocked = sa.case(
-            (devices.c.status == DeviceStatus.BLOCKED.value, _status_before_block()), else_=devices.c.status
-        )
-        found = await self._write(
+        was_pending = devices.c.pending_until_ms > 0
+        before_block = sa.case((was_pending, DeviceStatus.PENDING.value), else_=DeviceStatus.ACTIVE.value)
+        statement = (
             sa.update(devices)
-            .values(failures=0, locked_until_ms=0, status=unblocked)
+            .values(failures=0, locked_until_ms=0, status=before_block)
             .where(*_of(owner), devices.c.name == name, statements.is_there())
+            .returning(devices.c.id)
         )
-        if not found:
+        if not await self._database.write(statement):
             raise DeviceNotFound
 
-    async def _write(self, statement: sa.sql.dml.UpdateBase) -> int:
-        async with self._engines.transaction() as connection:
-            return (await connection.execute(statement)).rowcount
+    async def _delete(self, *conditions: sa.ColumnElement[bool]) -> int:
+        return len(await self._database.write(sa.delete(devices).where(*conditions).returning(devices.c.id)))
 
     async def _send_get(self, batch: Sequence[str]) -> Mapping[Hashable, Device]:
-        rows = await self._send(self._statements.get, [(device_id,) for device_id in batch], writes=False)
+        rows = await self._database.read(self._statements.get, _parameter([(device_id,) for device_id in batch]))
         return {row.id: _device(row) for row in rows}
 
     async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
-        rows = await self._send(self._statements.find, batch, writes=False)
+        rows = await self._database.read(self._statements.find, _parameter(batch))
         return {_Name(row.application_id, row.user_name, row.name): _device(row) for row in rows}
 
     async def _send_accept(self, batch: Sequence[_Accept]) -> Mapping[Hashable, None]:
-        rows = await self._send(self._statements.accept, batch, writes=True)
+        rows = await self._database.write(self._statements.accept, _parameter(batch))
         return {(row.id, row.last_step, row.last_auth_id): None for row in rows}
 
     async def _send_charge(self, batch: Sequence[str]) -> Mapping[Hashable, None]:
-        rows = await self._send(self._statements.charge, [(device_id,) for device_id in batch], writes=True)
+        rows = await self._database.write(self._statements.charge, _parameter([(device_id,) for device_id in batch]))
         return {row.id: None for row in rows}
-
-    async def _send(
-        self, statement: sa.sql.expression.Executable, members: Sequence[Sequence[object]], *, writes: bool
-    ) -> Sequence[sa.Row[Any]]:
-        """Carry out one hot statement over its members, as one transaction of one statement."""
-        engine = self._engines.writer if writes else self._engines.reader
-        with reaching():
-            async with engine.begin() as connection:
-                return (await connection.execute(statement, {BATCH: json.dumps(members)})).all()
 
 
 async def _register(connection: AsyncConnection, device: NewDevice, *, pending_ttl_s: int, max_per_user: int) -> None:
@@ -248,13 +224,12 @@ async def _register(connection: AsyncConnection, device: NewDevice, *, pending_t
     )
 
 
+def _parameter(members: Sequence[Sequence[str | int]]) -> dict[str, str]:
+    return {BATCH: json.dumps(members)}
+
+
 def _of(owner: Owner) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return devices.c.application_id == owner.application_id, devices.c.user_name == owner.user_name
-
-
-def _status_before_block() -> sa.ColumnElement[str]:
-    """A device that has accepted a code was active; one that has not was pending."""
-    return sa.case((devices.c.last_step >= 0, DeviceStatus.ACTIVE.value), else_=DeviceStatus.PENDING.value)
 
 
 def _device(row: sa.Row[Any]) -> Device:

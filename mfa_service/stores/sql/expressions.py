@@ -40,14 +40,14 @@ def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) ->
     if dialect == "sqlite":
         members = sa.func.json_each(sa.bindparam(BATCH, type_=sa.Text)).table_valued("value")
         taken = [
-            sa.cast(sa.func.json_extract(members.c.value, f"$[{place}]"), kind).label(name)
+            sa.cast(sa.func.json_extract(members.c.value, sa.literal_column(f"'$[{place}]'")), kind).label(name)
             for place, (name, kind) in enumerate(columns.items())
         ]
     else:
         parameter = sa.cast(sa.bindparam(BATCH, type_=sa.Text), JSONB)
         element = sa.func.jsonb_array_elements(parameter).column_valued("element")
         taken = [
-            sa.cast(sa.type_coerce(element, JSONB)[place].astext, kind).label(name)
+            sa.cast(element.op("->>")(sa.literal_column(str(place))), kind).label(name)
             for place, (name, kind) in enumerate(columns.items())
         ]
     return sa.select(*taken).subquery("batch")

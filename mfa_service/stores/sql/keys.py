@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mfa_service.model import KeyPurpose, KeyRecord
-from mfa_service.stores.sql.engines import Engines, reaching
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.tables import keys
 
 
@@ -14,24 +14,22 @@ class SqlKeys:
     """The registry of sealed keys.
 
     Args:
-        engines: the database.
+        database: where they are.
     """
 
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def all(self) -> Sequence[KeyRecord]:
         """Return every key, by purpose and generation."""
         query = sa.select(keys).order_by(keys.c.purpose, keys.c.generation)
-        with reaching():
-            async with self._engines.reader.connect() as connection:
-                return [_record(row) for row in await connection.execute(query)]
+        return [_record(row) for row in await self._database.read(query)]
 
     async def add(self, record: KeyRecord) -> KeyRecord:
         """Insert a key unless its place is taken, as the port says."""
         place = sa.select(keys).where(keys.c.purpose == record.purpose.value, keys.c.generation == record.generation)
         try:
-            async with self._engines.transaction() as connection:
+            async with self._database.transaction() as connection:
                 found = (await connection.execute(place)).first()
                 if found is not None:
                     return _record(found)
@@ -48,9 +46,10 @@ class SqlKeys:
                     )
                 )
         except sa.exc.IntegrityError:  # another process was first between the look and the insert
-            with reaching():
-                async with self._engines.reader.connect() as connection:
-                    return _record((await connection.execute(place)).one())
+            held = await self._database.read(place)
+            if not held:
+                raise
+            return _record(held[0])
         return record
 
 

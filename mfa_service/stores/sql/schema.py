@@ -1,68 +1,95 @@
-"""The schema's versions: brought up to date by Alembic, checked at start."""
+"""The schema's versions: brought up to date by Alembic, checked at start.
+
+Revisions are numbered 0001, 0002 and so on. A version made for schema N works on N and N + 1, so that nodes can be
+upgraded one by one: a revision only adds what the version before does without, and only takes away what that version
+has ceased to use.
+"""
 
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import create_async_engine
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mfa_service.errors import SchemaStale
-from mfa_service.stores.sql.engines import Engines, keep_private, reaching
+from mfa_service.stores.sql import postgresql, sqlite, urls
+from mfa_service.stores.sql.database import Database, begin, reaching
+
+HEAD = "0001"
+"""The revision that this version was made with."""
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_LOCK = 0x6D6661  # "mfa"
+_LOCK_TIMEOUT = "10s"
+_COMMAND = "`mfa-service database upgrade`"
+_REVISIONS = sa.table("alembic_version", sa.column("version_num", sa.Text))
+_log = structlog.get_logger(__name__)
 
 
 async def upgrade(url: str) -> None:
-    """Bring a database's schema to this version's; one that is there already is left as it is.
+    """Bring a database's schema to this version's; one that is there already, or a newer one, is left as it is.
 
     Args:
-        url: of SQLAlchemy.
+        url: as for `open_registry`.
 
     Raises:
-        StoreUnavailable: the database is out of reach.
+        SettingsInvalid: the URL is none.
+        StoreUnavailable: the database is out of reach, or another process upgrades it for too long.
     """
-    if sa.make_url(url).get_backend_name() == "sqlite":
-        with reaching():
-            keep_private(url)
-    engine = create_async_engine(url, hide_parameters=True)
+    engine = _engine(urls.parse(url))
     try:
         with reaching():
-            async with engine.connect() as connection:
-                await connection.run_sync(_upgrade)
-                await connection.commit()
+            async with engine.begin() as connection:
+                await begin(connection)
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                revision = await connection.run_sync(_revision)
+                if revision is None or revision < HEAD:
+                    await connection.run_sync(_run_alembic)
     finally:
         await engine.dispose()
 
 
-async def check(engines: Engines) -> None:
+async def check(database: Database) -> None:
     """Check that the schema has everything this version needs.
 
-    A schema of a later version passes: a later version only adds what an earlier one does without, until the version
-    after it.
-
     Raises:
-        SchemaStale: it is older, or there is none.
+        SchemaStale: it is older, or there is none, or it is more than one version ahead.
+        StoreUnavailable: the database is out of reach.
     """
-    with reaching():
-        async with engines.reader.connect() as connection:
-            if not await connection.run_sync(lambda plain: sa.inspect(plain).has_table("alembic_version")):
-                raise SchemaStale("the database has no schema yet: run `mfa-service database upgrade`")
-            revision = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar()
-    script = ScriptDirectory.from_config(_config())
-    known = [one.revision for one in script.walk_revisions()]
-    if revision in known and revision != script.get_current_head():
-        raise SchemaStale("the database's schema is older than this version: run `mfa-service database upgrade`")
+    revision = await database.look(_revision)
+    if revision is None:
+        raise SchemaStale(f"the database has no schema yet: run {_COMMAND}")
+    if revision < HEAD:
+        raise SchemaStale(f"the database's schema is {revision}, this version needs {HEAD}: run {_COMMAND}")
+    if int(revision) > int(HEAD) + 1:
+        raise SchemaStale(
+            f"the database's schema is {revision}, too new for this version of {HEAD}: run a newer version"
+        )
+    if revision > HEAD:
+        _log.warning("schema_newer", schema=revision, made_for=HEAD)
 
 
-def _config() -> Config:
+def _engine(url: sa.URL) -> AsyncEngine:
+    if url.drivername == sqlite.DRIVER:
+        sqlite.make_private(Path(url.database or ""))
+        return sqlite.engine(url)
+    return postgresql.engine(url, settings={"lock_timeout": _LOCK_TIMEOUT}, command_timeout_s=None)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """Return the schema's revision, or None where there is no schema."""
+    if not sa.inspect(connection).has_table(_REVISIONS.name):
+        return None
+    revision: str | None = connection.scalar(sa.select(_REVISIONS.c.version_num))
+    return revision
+
+
+def _run_alembic(connection: sa.Connection) -> None:
+    from alembic import command  # noqa: PLC0415  a start on a schema that fits does without it
+    from alembic.config import Config  # noqa: PLC0415  the same
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    return config
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,6 +1,8 @@
 """The four hot statements on devices, each over a whole batch at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,15 +18,10 @@ _INT = sa.BigInteger()
 class Statements:
     """The statements as built for one database."""
 
-    get: sa.sql.expression.Executable
-    find: sa.sql.expression.Executable
-    accept: sa.sql.dml.ReturningUpdate[tuple[str, int, str]]
-    charge: sa.sql.dml.ReturningUpdate[tuple[str]]
-
-
-def is_there() -> sa.ColumnElement[bool]:
-    """A device that exists: an expired pending one does not."""
-    return sa.or_(devices.c.status != DeviceStatus.PENDING, devices.c.pending_until_ms > now_ms())
+    get: sa.Executable
+    find: sa.Executable
+    accept: sa.Executable
+    charge: sa.Executable
 
 
 def build(dialect: str, limits: GuessingLimits) -> Statements:
@@ -32,71 +29,78 @@ def build(dialect: str, limits: GuessingLimits) -> Statements:
     return Statements(get=_get(dialect), find=_find(dialect), accept=_accept(dialect), charge=_charge(dialect, limits))
 
 
-def columns_read() -> tuple[sa.ColumnElement[object], ...]:
+def is_there() -> sa.ColumnElement[bool]:
+    """A device that exists: one that nobody activated in time does not."""
+    return sa.or_(devices.c.pending_until_ms == 0, devices.c.pending_until_ms > now_ms())
+
+
+def columns_read() -> tuple[sa.ColumnElement[Any], ...]:
     """What is read of a device: its row and the database's clock."""
     return (*devices.c, now_ms().label("read_at_ms"))
 
 
-def _get(dialect: str) -> sa.sql.expression.Executable:
+def _get(dialect: str) -> sa.Executable:
     batch = batch_rows(dialect, {"device_id": _TEXT})
     return sa.select(*columns_read()).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
 
 
-def _find(dialect: str) -> sa.sql.expression.Executable:
+def _find(dialect: str) -> sa.Executable:
     batch = batch_rows(dialect, {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT})
     condition = sa.and_(*(devices.c[column] == batch.c[column] for column in ("application_id", "user_name", "name")))
     return sa.select(*columns_read()).join_from(batch, devices, condition).where(is_there())
 
 
-def _accept(dialect: str) -> sa.sql.dml.ReturningUpdate[tuple[str, int, str]]:
+def _accept(dialect: str) -> sa.Executable:
     """The acceptance rule: the one statement that accepts a code (RFC 6238 §5.2)."""
-    batch = batch_rows(
+    given = _locked(
         dialect,
         {"device_id": _TEXT, "step": _INT, "auth_id": _TEXT, "matched": _INT, "purpose": _TEXT, "tolerance": _INT},
-    ).alias("given")
-    held = sa.and_(devices.c.last_step == batch.c.step, devices.c.last_auth_id == batch.c.auth_id)
-    activation = batch.c.purpose == Purpose.ACTIVATION
-    active = devices.c.status == DeviceStatus.ACTIVE
-    pending = sa.and_(devices.c.status == DeviceStatus.PENDING, devices.c.pending_until_ms > now_ms())
+    )
+    is_held = sa.and_(devices.c.last_step == given.c.step, devices.c.last_auth_id == given.c.auth_id)
+    is_active = devices.c.status == _literal(DeviceStatus.ACTIVE)
+    is_pending = sa.and_(devices.c.status == _literal(DeviceStatus.PENDING), devices.c.pending_until_ms > now_ms())
     return (
         sa.update(devices)
         .values(
-            status=DeviceStatus.ACTIVE.value,
-            last_step=batch.c.step,
-            last_auth_id=batch.c.auth_id,
-            last_used_ms=batch.c.matched,
-            failures=0,
-            locked_until_ms=0,
+            status=_literal(DeviceStatus.ACTIVE),
+            last_step=given.c.step,
+            last_auth_id=given.c.auth_id,
+            last_used_ms=given.c.matched,
+            failures=sa.literal_column("0"),
+            locked_until_ms=sa.literal_column("0"),
+            pending_until_ms=sa.literal_column("0"),
         )
         .where(
-            devices.c.id == batch.c.device_id,
-            _locked_in_order(dialect, batch.c.device_id),
+            devices.c.id == given.c.device_id,
             sa.or_(
-                sa.and_(sa.not_(activation), active),
-                sa.and_(activation, sa.or_(pending, sa.and_(active, held))),
+                sa.and_(given.c.purpose == _literal(Purpose.AUTHENTICATION), is_active),
+                sa.and_(
+                    given.c.purpose == _literal(Purpose.ACTIVATION), sa.or_(is_pending, sa.and_(is_active, is_held))
+                ),
             ),
             devices.c.locked_until_ms <= now_ms(),
-            sa.or_(devices.c.last_step < batch.c.step, held),
-            sa.func.abs(now_ms() - batch.c.matched) <= batch.c.tolerance,
+            sa.or_(devices.c.last_step < given.c.step, is_held),
+            sa.func.abs(now_ms() - given.c.matched) <= given.c.tolerance,
         )
         .returning(devices.c.id, devices.c.last_step, devices.c.last_auth_id)
     )
 
 
-def _charge(dialect: str, limits: GuessingLimits) -> sa.sql.dml.ReturningUpdate[tuple[str]]:
-    batch = batch_rows(dialect, {"device_id": _TEXT}).alias("given")
-    failures = devices.c.failures + 1
+def _charge(dialect: str, limits: GuessingLimits) -> sa.Executable:
+    given = _locked(dialect, {"device_id": _TEXT})
+    failures = devices.c.failures + sa.literal_column("1", sa.Integer)
     return (
         sa.update(devices)
         .values(
             failures=failures,
             locked_until_ms=now_ms() + _wait_ms(failures, limits),
-            status=sa.case((failures >= limits.disable_after, DeviceStatus.BLOCKED.value), else_=devices.c.status),
+            status=sa.case(
+                (failures >= _number(limits.disable_after), _literal(DeviceStatus.BLOCKED)), else_=devices.c.status
+            ),
         )
         .where(
-            devices.c.id == batch.c.device_id,
-            _locked_in_order(dialect, batch.c.device_id),
-            devices.c.status.in_((DeviceStatus.ACTIVE.value, DeviceStatus.PENDING.value)),
+            devices.c.id == given.c.device_id,
+            devices.c.status.in_((_literal(DeviceStatus.ACTIVE), _literal(DeviceStatus.PENDING))),
             is_there(),
             devices.c.locked_until_ms <= now_ms(),
         )
@@ -106,23 +110,33 @@ def _charge(dialect: str, limits: GuessingLimits) -> sa.sql.dml.ReturningUpdate[
 
 def _wait_ms(failures: sa.ColumnElement[int], limits: GuessingLimits) -> sa.ColumnElement[int]:
     """The list of waits as a CASE over the places where it changes, the longest first."""
-    waits = limits.waits_ms
-    changes = [count for count in range(1, len(waits)) if waits[count] != waits[count - 1]]
+    waits_ms = limits.waits_ms
+    changes = [count for count in range(1, len(waits_ms)) if waits_ms[count] != waits_ms[count - 1]]
     if not changes:
-        return sa.literal(waits[-1], sa.BigInteger)
-    return sa.case(*((failures >= count, waits[count]) for count in reversed(changes)), else_=waits[0])
+        return _number(waits_ms[-1])
+    steps = ((failures >= _number(count), _number(waits_ms[count])) for count in reversed(changes))
+    return sa.case(*steps, else_=_number(waits_ms[0]))
 
 
-def _locked_in_order(dialect: str, device_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """On PostgreSQL, lock a batch's rows in the order of their ids first, so that two batches never wait crosswise."""
-    if dialect == "sqlite":
-        return sa.true()
-    members = batch_rows(dialect, {"device_id": _TEXT}).alias("members")
-    locked = (
-        sa.select(devices.c.id)
-        .where(devices.c.id.in_(sa.select(members.c.device_id)))
+def _locked(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.CTE:
+    """The members of a batch whose device there is, each device locked first, in the order of their ids.
+
+    So two batches never wait for each other crosswise on PostgreSQL; SQLite has one writer and ignores the locking.
+    """
+    batch = batch_rows(dialect, columns)
+    return (
+        sa.select(*batch.c)
+        .join_from(batch, devices, devices.c.id == batch.c.device_id)
         .order_by(devices.c.id)
-        .with_for_update()
-        .cte("locked")
+        .with_for_update(of=devices)
+        .cte("given")
     )
-    return device_id.in_(sa.select(locked.c.id))
+
+
+def _literal(word: DeviceStatus | Purpose) -> sa.ColumnElement[str]:
+    """One of our own words as it stands in SQL: a constant of the statement, not a parameter of each call."""
+    return sa.literal_column(f"'{word.value}'", sa.Text)
+
+
+def _number(number: int) -> sa.ColumnElement[int]:
+    return sa.literal_column(str(int(number)), sa.BigInteger)

@@ -1,18 +1,21 @@
-"""The registry's tables, as this version reads and writes them; the migrations make them."""
+"""The registry's tables, as this version reads and writes them; the migrations make them.
+
+Moments and durations are whole milliseconds.
+"""
 
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-# Names compare by their code points on every database.
-_NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+# Text compares by its code points on every database.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 applications = sa.Table(
     "applications",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("name", _NAME, nullable=False, unique=True),
-    sa.Column("client_id", _NAME, nullable=False, unique=True),
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("name", _TEXT, nullable=False, unique=True),
+    sa.Column("client_id", _TEXT, nullable=False, unique=True),
     sa.Column("scopes", sa.Text, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
@@ -22,22 +25,22 @@ applications = sa.Table(
 devices = sa.Table(
     "devices",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("application_id", sa.Text, nullable=False),
-    sa.Column("user_name", _NAME, nullable=False),
-    sa.Column("name", _NAME, nullable=False),
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("application_id", _TEXT, sa.ForeignKey("applications.id", name="fk_devices_application"), nullable=False),
+    sa.Column("user_name", _TEXT, nullable=False),
+    sa.Column("name", _TEXT, nullable=False),
     sa.Column("slot", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("status", _TEXT, nullable=False),
+    sa.Column("algorithm", _TEXT, nullable=False),
     sa.Column("digits", sa.Integer, nullable=False),
     sa.Column("period_s", sa.Integer, nullable=False),
-    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("key_id", _TEXT, nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("last_step", sa.BigInteger, nullable=False),
-    sa.Column("last_auth_id", sa.Text, nullable=False),
+    sa.Column("last_auth_id", _TEXT, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("locked_until_ms", sa.BigInteger, nullable=False),
-    sa.Column("pending_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("pending_until_ms", sa.BigInteger, nullable=False),  # 0 once it has been active
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     sa.Column("last_used_ms", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("application_id", "user_name", "name", name="uq_devices_name"),
@@ -45,20 +48,20 @@ devices = sa.Table(
     sa.Index(
         "ix_devices_pending",
         "pending_until_ms",
-        sqlite_where=sa.text("status = 'PENDING'"),
-        postgresql_where=sa.text("status = 'PENDING'"),
+        sqlite_where=sa.text("pending_until_ms > 0"),
+        postgresql_where=sa.text("pending_until_ms > 0"),
     ),
-    sa.Index("ix_devices_user_name", "user_name"),
     sa.Index("ix_devices_key_id", "key_id"),
+    postgresql_with={"fillfactor": 80},  # room for a row's next version on its page: no index entry an accepted code
 )
 
 keys = sa.Table(
     "keys",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("purpose", _TEXT, nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("algorithm", _TEXT, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("public_jwk", sa.Text, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),

@@ -1,0 +1,135 @@
+"""A database and the two ways to run statements on it, and what counts as its being out of reach."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mfa_service.errors import StoreUnavailable
+
+Seen = TypeVar("Seen")
+
+# SQLSTATE classes and codes (PostgreSQL, appendix A) of a server that cannot answer now: connection, access, deadlock,
+# no such database, out of resources, no lock, cancelled or shutting down, system, internal, turned into a standby.
+_OUT_OF_REACH = ("08", "28", "40", "3D", "53", "55P03", "57", "58", "XX", "25006")
+
+
+class Database:
+    """One database.
+
+    Args:
+        writing: connections that write; SQLite has one.
+        reading: connections that read; the same ones on PostgreSQL.
+    """
+
+    def __init__(self, writing: AsyncEngine, reading: AsyncEngine) -> None:
+        self._transactional = writing
+        self._writing = writing.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = reading.execution_options(isolation_level="AUTOCOMMIT")
+        self._is_closed = False
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._transactional.dialect.name
+
+    async def read(
+        self, statement: sa.Executable, parameters: Mapping[str, str] | None = None
+    ) -> Sequence[sa.Row[Any]]:
+        """Run one statement that changes nothing and return its rows.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        with self._reach():
+            async with self._reading.connect() as connection:
+                return (await connection.execute(statement, parameters)).all()
+
+    async def look(self, at: Callable[[sa.Connection], Seen]) -> Seen:
+        """Run a function on a connection that reads.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        with self._reach():
+            async with self._reading.connect() as connection:
+                return await connection.run_sync(at)
+
+    async def write(
+        self, statement: sa.Executable, parameters: Mapping[str, str] | None = None
+    ) -> Sequence[sa.Row[Any]]:
+        """Run and commit one statement and return the rows of its RETURNING.
+
+        Raises:
+            StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
+        """
+        with self._reach():
+            async with self._writing.connect() as connection:
+                return (await connection.execute(statement, parameters)).all()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that commits at the end of the block and rolls back where the block raises.
+
+        Raises:
+            StoreUnavailable: the database is out of reach; a commit may have been carried out all the same.
+            IntegrityError: a statement goes against a constraint.
+        """
+        with self._reach():
+            async with self._transactional.begin() as connection:
+                await begin(connection)
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection; nothing runs after that."""
+        self._is_closed = True
+        with reaching():
+            await self._transactional.dispose()
+            await self._reading.dispose()
+
+    @contextmanager
+    def _reach(self) -> Iterator[None]:
+        if self._is_closed:
+            raise StoreUnavailable("the registry is closed")
+        with reaching():
+            yield
+
+
+async def begin(connection: AsyncConnection) -> None:
+    """Begin what SQLAlchemy believes to have begun: on SQLite its driver begins nothing by itself.
+
+    The write lock is taken at once: a transaction that reads first could otherwise fail when it comes to write.
+    """
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Turn whatever a database out of reach raises into `StoreUnavailable`.
+
+    Breaches of a constraint, unfit data and wrong statements stay what they are: they belong to one caller.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if not _is_out_of_reach(error):
+            raise
+        # A driver's text may repeat a row or a statement: only the kind of error is told.
+        raise StoreUnavailable(f"database: {type(error.orig).__name__} {_sqlstate(error)}".rstrip()) from None
+    except (sa.exc.TimeoutError, OSError) as error:  # of the pool; of the network, a deadline included
+        raise StoreUnavailable(f"database: {type(error).__name__}") from None
+
+
+def _is_out_of_reach(error: sa.exc.DBAPIError) -> bool:
+    """Sort by SQLSTATE; SQLite has none, and all but constraints is the file's or the connection's fault."""
+    if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+        return False
+    state = _sqlstate(error)
+    return not state or state.startswith(_OUT_OF_REACH)
+
+
+def _sqlstate(error: sa.exc.DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""

@@ -1,0 +1,94 @@
+"""PostgreSQL: a pool of connections to the server that takes writes, and what that server promises."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mfa_service.errors import SettingsInvalid
+from mfa_service.stores.sql.database import Database
+
+DRIVER = "postgresql+asyncpg"
+
+_POOL_SIZE = 8
+_POOL_TIMEOUT_S = 1.0
+_CONNECT_TIMEOUT_S = 2.0
+_COMMAND_TIMEOUT_S = 1.5  # longer than the server's own limit: it ends a connection whose server fell silent
+_SETTINGS = {"lock_timeout": "200", "statement_timeout": "800", "jit": "off"}
+_READ_ONLY_TRANSACTION = "25006"
+
+
+def connect(url: sa.URL) -> Database:
+    """Return the database on a server; connections are made when they are first needed.
+
+    Args:
+        url: `postgresql+asyncpg://USER:PASSWORD@HOST:PORT/NAME`, or several hosts as
+            `postgresql+asyncpg://USER:PASSWORD@/NAME?host=H1:5432&host=H2:5432`, of which the one that takes writes is
+            used.
+    """
+    made = engine(url, settings=_SETTINGS, command_timeout_s=_COMMAND_TIMEOUT_S)
+    sa.event.listen(made.sync_engine, "checkout", _replace_closed)
+    sa.event.listen(made.sync_engine, "handle_error", _leave_standby)
+    return Database(made, made)
+
+
+def engine(url: sa.URL, *, settings: dict[str, str], command_timeout_s: float | None) -> AsyncEngine:
+    """Return an engine.
+
+    Args:
+        url: as for `connect`.
+        settings: run-time parameters of every connection.
+        command_timeout_s: after how long without an answer a connection is given up; None: never.
+    """
+    arguments: dict[str, object] = {
+        "timeout": _CONNECT_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
+        "server_settings": {"application_name": "mfa-service", **settings},
+    }
+    if "target_session_attrs" not in url.query:
+        arguments["target_session_attrs"] = "read-write"
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=_POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        connect_args=arguments,
+    )
+
+
+async def durability_warnings(database: Database) -> list[str]:
+    """Return what keeps this server from promising that nothing acknowledged is lost.
+
+    Returns:
+        Sentences for an operator; none where the promise holds over a fail-over too.
+
+    Raises:
+        SettingsInvalid: commits are acknowledged before they are durable.
+        StoreUnavailable: the server is out of reach.
+    """
+    names = ("synchronous_commit", "synchronous_standby_names", "fsync")
+    [row] = await database.read(sa.select(*(sa.func.current_setting(name).label(name) for name in names)))
+    if row.synchronous_commit == "off":
+        raise SettingsInvalid(
+            "database.url: the server has synchronous_commit = off and may forget an accepted code: set it to on"
+        )
+    warnings = []
+    if row.fsync == "off":
+        warnings.append("fsync is off: a power cut may lose or break what was acknowledged")
+    if not row.synchronous_standby_names or row.synchronous_commit == "local":
+        warnings.append("replication is not synchronous: a fail-over may forget what was acknowledged last")
+    return warnings
+
+
+def _replace_closed(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Replace a connection that is known to be closed before anything is sent on it."""
+    if entry.driver_connection is None or entry.driver_connection.is_closed():
+        raise sa.exc.DisconnectionError
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Drop all connections to a server that takes no writes any more: new ones look for the server that does."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
+        context.is_disconnect = True

@@ -1,0 +1,81 @@
+"""The registry as a whole: devices, applications and keys in one database."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from mfa_service.model import GuessingLimits
+from mfa_service.ports import Clock
+from mfa_service.stores.sql import postgresql, schema, sqlite
+from mfa_service.stores.sql.applications import SqlApplications
+from mfa_service.stores.sql.database import Database
+from mfa_service.stores.sql.devices import SqlDevices
+from mfa_service.stores.sql.keys import SqlKeys
+from mfa_service.stores.sql.urls import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What must never be lost, in one database.
+
+    Attributes:
+        warnings: what an operator should know about the database's promises.
+    """
+
+    devices: SqlDevices
+    applications: SqlApplications
+    keys: SqlKeys
+    warnings: tuple[str, ...]
+    database: Database
+
+    async def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            StoreUnavailable: it gives none.
+        """
+        await self.database.read(sa.select(1))
+
+    async def check_schema(self) -> None:
+        """Check that the schema has everything this version needs.
+
+        Raises:
+            SchemaStale: it is older, or there is none, or it is more than one version ahead.
+            StoreUnavailable: the database is out of reach.
+        """
+        await schema.check(self.database)
+
+    async def close(self) -> None:
+        """Answer what is under way, then close every connection; every method raises `StoreUnavailable` after that."""
+        await self.devices.close()
+        await self.database.close()
+
+
+async def open_registry(url: str, *, clock: Clock, limits: GuessingLimits) -> Registry:
+    """Open the registry in a database and ask it for a first answer.
+
+    Args:
+        url: of SQLAlchemy, `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`.
+        clock: the time of an SQLite database; PostgreSQL has its own.
+        limits: how devices answer wrong codes.
+
+    Raises:
+        SettingsInvalid: the URL is neither, or the server acknowledges commits before they are durable.
+        StoreUnavailable: the database is out of reach.
+    """
+    parsed = parse(url)
+    is_file = parsed.drivername == sqlite.DRIVER
+    database = sqlite.connect(parsed, clock=clock) if is_file else postgresql.connect(parsed)
+    try:
+        await database.read(sa.select(1))
+        warnings = [] if is_file else await postgresql.durability_warnings(database)
+    except BaseException:
+        await database.close()
+        raise
+    return Registry(
+        devices=SqlDevices(database, limits),
+        applications=SqlApplications(database),
+        keys=SqlKeys(database),
+        warnings=tuple(warnings),
+        database=database,
+    )

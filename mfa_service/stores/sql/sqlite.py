@@ -1,0 +1,99 @@
+"""SQLite: one file, one connection a process that writes, two that read."""
+
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mfa_service.errors import StoreUnavailable
+from mfa_service.ports import Clock
+from mfa_service.stores.sql.database import Database
+
+DRIVER = "sqlite+aiosqlite"
+
+_BUSY_TIMEOUT_MS = 500
+_POOL_TIMEOUT_S = 1.0
+_READERS = 2
+_DURABLE = (
+    f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # a commit that returned survives a power cut
+    "PRAGMA foreign_keys = ON",
+)
+
+
+def connect(url: sa.URL, *, clock: Clock) -> Database:
+    """Return the database in a file, which is made where it is missing.
+
+    Args:
+        url: `sqlite+aiosqlite:///PATH`.
+        clock: the time of the database's clock.
+
+    Raises:
+        StoreUnavailable: the file can be neither made nor opened.
+    """
+    make_private(Path(url.database or ""))
+    writing = engine(url)
+    reading = engine(url, readers=_READERS)
+    for one in (writing, reading):
+        _give_clock(one, clock)
+    return Database(writing, reading)
+
+
+def engine(url: sa.URL, *, readers: int = 0) -> AsyncEngine:
+    """Return an engine whose single statements commit by themselves, durably.
+
+    Args:
+        url: as for `connect`.
+        readers: how many connections it has, which then only read; 0: one that writes.
+    """
+    made = create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=readers or 1,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        skip_autocommit_rollback=bool(readers),  # nothing to roll back; one that writes may have begun a transaction
+    )
+    sa.event.listen(made.sync_engine, "connect", _make_durable)
+    if readers:
+        sa.event.listen(made.sync_engine, "connect", _forbid_writing)
+    return made
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone may read and write, unless it is there; its side files take after it.
+
+    Raises:
+        StoreUnavailable: it can be neither made nor opened.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(f"database file: {error.strerror}") from None
+
+
+def _make_durable(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: `database.begin` does
+    _run(connection, *_DURABLE)
+
+
+def _forbid_writing(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    _run(connection, "PRAGMA query_only = ON")
+
+
+def _run(connection: DBAPIConnection, *statements: str) -> None:
+    cursor = connection.cursor()
+    for statement in statements:
+        cursor.execute(statement)
+    cursor.close()
+
+
+def _give_clock(engine: AsyncEngine, clock: Clock) -> None:
+    def give(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.create_function("now_ms", 0, clock.now_ms)
+
+    sa.event.listen(engine.sync_engine, "connect", give)

@@ -1,0 +1,26 @@
+"""The URL of a database, as it stands in the settings."""
+
+import sqlalchemy as sa
+
+from mfa_service.errors import SettingsInvalid
+from mfa_service.stores.sql import postgresql, sqlite
+
+
+def parse(text: str) -> sa.URL:
+    """Return a database's URL in SQLAlchemy's form.
+
+    Args:
+        text: `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://…`; several hosts as `postgresql.connect` says.
+
+    Raises:
+        SettingsInvalid: it is neither; the text does not repeat it, as it may hold a password.
+    """
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise SettingsInvalid("database.url: not a URL") from None
+    if url.drivername not in (sqlite.DRIVER, postgresql.DRIVER):
+        raise SettingsInvalid(f"database.url: must begin with {sqlite.DRIVER}:/// or {postgresql.DRIVER}://")
+    if url.drivername == sqlite.DRIVER and (url.database or ":memory:") == ":memory:":
+        raise SettingsInvalid("database.url: must name a file, as nothing in memory is kept")
+    return url

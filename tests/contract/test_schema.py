@@ -1,0 +1,128 @@
+"""The schema: made, upgraded by several at once, checked, and equal to the tables that the code reads."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from mfa_service.errors import SchemaStale, SettingsInvalid, StoreUnavailable
+from mfa_service.stores.sql import Registry, open_registry, schema
+from mfa_service.stores.sql.tables import metadata
+from tests.clocks import ManualClock
+from tests.contract.sql_stores import LIMITS, sqlite_url
+from tests.servers import postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield sqlite_url(tmp_path / "registry.sqlite3")
+    else:
+        with postgres.database(cast("str", request.getfixturevalue("postgres_url"))) as url:
+            yield url
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Registry]:
+    registry = await open_registry(url, clock=ManualClock(), limits=LIMITS)
+    try:
+        yield registry
+    finally:
+        await registry.close()
+
+
+async def set_revision(registry: Registry, revision: str) -> None:
+    async with registry.database.transaction() as connection:
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+async def test_a_database_without_a_schema_is_refused_with_the_command_to_run(empty_database_url: str) -> None:
+    async with opened(empty_database_url) as registry:
+        with pytest.raises(SchemaStale, match="run `mfa-service database upgrade`"):
+            await registry.check_schema()
+
+
+async def test_an_upgraded_schema_fits_and_a_second_upgrade_leaves_it(empty_database_url: str) -> None:
+    for _ in range(2):
+        await schema.upgrade(empty_database_url)
+        async with opened(empty_database_url) as registry:
+            await registry.check_schema()
+
+
+async def test_upgrades_at_once_do_not_get_in_each_others_way(empty_database_url: str) -> None:
+    await asyncio.gather(*(schema.upgrade(empty_database_url) for _ in range(3)))
+    async with opened(empty_database_url) as registry:
+        await registry.check_schema()
+
+
+async def test_an_older_schema_is_refused_the_next_one_accepted_and_one_beyond_refused(empty_database_url: str) -> None:
+    await schema.upgrade(empty_database_url)
+    async with opened(empty_database_url) as registry:
+        await set_revision(registry, "0000")
+        with pytest.raises(SchemaStale, match="run `mfa-service database upgrade`"):
+            await registry.check_schema()
+        following = f"{int(schema.HEAD) + 1:04}"
+        await set_revision(registry, following)
+        await registry.check_schema()
+        await schema.upgrade(empty_database_url)
+        assert (await registry.database.read(sa.text("SELECT version_num FROM alembic_version")))[0][0] == following
+        await set_revision(registry, f"{int(schema.HEAD) + 2:04}")
+        with pytest.raises(SchemaStale, match="too new"):
+            await registry.check_schema()
+
+
+async def test_the_revisions_make_the_tables_that_the_code_reads(empty_database_url: str) -> None:
+    await schema.upgrade(empty_database_url)
+
+    def differences(connection: sa.Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async with opened(empty_database_url) as registry:
+        assert await registry.database.look(differences) == []
+
+
+def test_the_newest_revision_is_the_one_that_this_version_asks_for() -> None:
+    directory = ScriptDirectory(str(Path(schema.__file__).parent.parent / "migrations"))
+    assert directory.get_heads() == [schema.HEAD]
+
+
+async def test_the_sqlite_file_and_its_side_files_are_their_owners_alone(tmp_path: Path) -> None:
+    await schema.upgrade(sqlite_url(tmp_path / "registry.sqlite3"))
+    async with opened(sqlite_url(tmp_path / "registry.sqlite3")):
+        modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in os.scandir(tmp_path)}
+    assert modes.keys() >= {"registry.sqlite3", "registry.sqlite3-wal"}
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "registry.sqlite3",
+        "postgresql://user:hidden@localhost/mfa",
+        "mysql+aiomysql://user:hidden@localhost/mfa",
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+        "postgresql+asyncpg://user:hidden@localhost:port/mfa",
+    ],
+)
+async def test_a_url_of_no_database_for_a_registry_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"database\.url") as refused:
+        await schema.upgrade(url)
+    assert "hidden" not in str(refused.value)
+    with pytest.raises(SettingsInvalid, match=r"database\.url"):
+        await open_registry(url, clock=ManualClock(), limits=LIMITS)
+
+
+async def test_a_file_in_a_folder_that_is_not_there_is_out_of_reach(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        await schema.upgrade(sqlite_url(tmp_path / "none" / "registry.sqlite3"))
