@@ -1,0 +1,21 @@
+"""Secrets at rest: data keys sealed by one root key, devices' secrets sealed by the data keys (AES-256-GCM)."""
+
+from mfa_service.sealing.contexts import device_context
+from mfa_service.sealing.first_start import establish
+from mfa_service.sealing.keyring import Keyring
+from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
+from mfa_service.sealing.root_key import RootKey, read_or_make_root_key, read_root_key, root_key_from_text
+
+__all__ = [
+    "KeyMaterial",
+    "KeyWrapping",
+    "Keyring",
+    "OpenKey",
+    "RootKey",
+    "current",
+    "device_context",
+    "establish",
+    "read_or_make_root_key",
+    "read_root_key",
+    "root_key_from_text",
+]

@@ -1,0 +1,45 @@
+"""What binds a sealed secret to the row that holds it: associated data (AES-GCM, NIST SP 800-38D §5.2.1.1)."""
+
+from mfa_service.model import KeyPurpose, Owner, TotpParameters
+
+
+def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> bytes:
+    """Return the associated data of a device's secret.
+
+    Args:
+        device_id: the device.
+        owner: its application and user.
+        parameters: how it makes its codes.
+
+    Returns:
+        Application, user, device id, algorithm, digits and period, each behind its length in four bytes.
+    """
+    return _joined(
+        owner.application_id,
+        owner.user_name,
+        device_id,
+        parameters.algorithm,
+        str(parameters.digits),
+        str(parameters.period_s),
+    )
+
+
+def key_context(key_id: str, purpose: KeyPurpose, generation: int, algorithm: str) -> bytes:
+    """Return the associated data of a key in the registry.
+
+    Args:
+        key_id: the key.
+        purpose: what it is for.
+        generation: which key of its purpose it is.
+        algorithm: what it is used with.
+
+    Returns:
+        The word `key` and the four parts, each behind its length in four bytes.
+    """
+    return _joined("key", purpose.value, key_id, str(generation), algorithm)
+
+
+def _joined(*parts: str) -> bytes:
+    """Return the parts, each with its length, so that no two lists of parts give the same bytes."""
+    encoded = [part.encode() for part in parts]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)

@@ -1,0 +1,182 @@
+"""The keys of a registry, opened by the root key: what seals devices' secrets, and what signs tokens."""
+
+import asyncio
+from typing import Final
+
+from mfa_service.errors import UnsealFailed
+from mfa_service.model import KeyPurpose, KeyRecord, SealedSecret
+from mfa_service.ports import Clock, Keys, RandomBytes
+from mfa_service.sealing.cipher import Cipher
+from mfa_service.sealing.contexts import key_context
+from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
+
+_MAX_AGE_S: Final = 1.0
+_FROM_THE_START: Final = 0  # as `active_from_ms`: no node's clock is before it
+
+
+class Keyring:
+    """Keeps a registry's keys open and seals secrets with the current one (`Sealing`); made by `establish`.
+
+    The table is read again by `refresh`, which a process calls each second, and also where the keys are older than
+    that when a secret is sealed, or where a key is unknown, at most once a second.
+
+    Args:
+        keys: the registry of sealed keys.
+        root_key: opens them.
+        clock: decides which key is current.
+        random_bytes: the source of nonces.
+    """
+
+    def __init__(self, keys: Keys, root_key: KeyWrapping, *, clock: Clock, random_bytes: RandomBytes) -> None:
+        self._keys = keys
+        self._root_key = root_key
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._open: dict[str, OpenKey] = {}
+        self._ciphers: dict[str, Cipher] = {}
+        self._records: dict[KeyPurpose, tuple[KeyRecord, ...]] = {}
+        self._signing: tuple[OpenKey, ...] = ()
+        self._damaged: frozenset[str] = frozenset()
+        self._read_at_s = self._looked_at_s = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return "Keyring(...)"
+
+    @property
+    def registry_id(self) -> str:
+        """The name of the registry: 32 hexadecimal digits, the same for its whole life."""
+        return self._records[KeyPurpose.CANARY][0].id
+
+    def records(self, purpose: KeyPurpose) -> tuple[KeyRecord, ...]:
+        """Return the records of one purpose, oldest first, whether they open or not."""
+        return self._records[purpose]
+
+    @property
+    def signing_keys(self) -> tuple[OpenKey, ...]:
+        """The token-signing keys that open, oldest first; another tuple as soon as they change."""
+        return self._signing
+
+    @property
+    def damaged(self) -> frozenset[str]:
+        """The ids of keys in the registry that do not open; what needs them fails, and nothing else."""
+        return self._damaged
+
+    async def seal(self, secret: bytes, *, context: bytes) -> SealedSecret:
+        """Seal a secret under the current key, bound to its context.
+
+        Raises:
+            StoreUnavailable: the keys are older than a second and cannot be read again.
+            UnsealFailed: the current key itself does not open.
+        """
+        if self._clock.monotonic_s() - self._read_at_s > _MAX_AGE_S:
+            await self.refresh()
+        cipher = self._current_cipher()
+        return SealedSecret(cipher.key_id, cipher.seal(secret, context=context))
+
+    async def unseal(self, sealed: SealedSecret, *, context: bytes) -> bytes:
+        """Open a sealed secret.
+
+        Raises:
+            UnsealFailed: it is damaged, of another context, or of an unknown key.
+            StoreUnavailable: its key is unknown and the keys cannot be read again.
+        """
+        cipher = self._ciphers.get(sealed.key_id)
+        if cipher is None:
+            await self.look_again()
+            cipher = self._ciphers.get(sealed.key_id)
+            if cipher is None:
+                raise UnsealFailed("a sealed secret is of an unknown key")
+        return cipher.open(sealed.blob, context=context)
+
+    async def look_again(self) -> None:
+        """Read the keys once more on behalf of an unknown key id, unless another one caused that within a second.
+
+        Raises:
+            StoreUnavailable: they cannot be read.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._reading is not None or now_s - self._looked_at_s >= _MAX_AGE_S:
+            self._looked_at_s = now_s
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read the keys again; callers of the same time share one reading.
+
+        Raises:
+            StoreUnavailable: they cannot be read; those known before stay.
+        """
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._end_reading)
+        await asyncio.shield(self._reading)  # a caller that is cancelled does not take the others with it
+
+    async def add(
+        self, purpose: KeyPurpose, material: KeyMaterial, *, generation: int, active_from_ms: int = _FROM_THE_START
+    ) -> KeyRecord:
+        """Wrap a new key and insert it, unless its purpose and generation are taken; `refresh` then opens it.
+
+        Args:
+            purpose: what it is for.
+            material: the key.
+            generation: 1 for the first key of its purpose, one more for each that follows.
+            active_from_ms: when it takes over from the one before it, by each node's clock.
+
+        Returns:
+            The record that holds that place: this one, or the one that was first.
+        """
+        context = key_context(material.id, purpose, generation, material.algorithm)
+        return await self._keys.add(
+            KeyRecord(
+                id=material.id,
+                purpose=purpose,
+                generation=generation,
+                algorithm=material.algorithm,
+                sealed=await self._root_key.wrap(material.octets, context=context),
+                public_jwk=material.public_jwk,
+                created_at_ms=self._clock.now_ms(),
+                active_from_ms=active_from_ms,
+            )
+        )
+
+    def _current_cipher(self) -> Cipher:
+        record = current(self._records[KeyPurpose.SEALING], self._clock.now_ms())
+        try:
+            return self._ciphers[record.id]
+        except KeyError:  # an older key would open again what a rotation meant to end
+            raise UnsealFailed(f"the current sealing key {record.id} does not open") from None
+
+    async def _read(self) -> None:
+        began_at_s = self._clock.monotonic_s()
+        records = await self._keys.all()
+        opened: dict[str, OpenKey] = {}
+        damaged = set()
+        for record in records:
+            known = self._open.get(record.id)
+            if known is not None and known.record == record:
+                opened[record.id] = known
+                continue
+            try:
+                opened[record.id] = await self._opened(record)
+            except UnsealFailed:
+                damaged.add(record.id)
+        if opened != self._open:
+            self._ciphers = {
+                key_id: Cipher(key_id, key.octets, self._random_bytes)
+                for key_id, key in opened.items()
+                if key.record.purpose is KeyPurpose.SEALING
+            }
+            self._signing = tuple(key for key in opened.values() if key.record.purpose is KeyPurpose.SIGNING)
+            self._open = opened
+        self._records = {
+            purpose: tuple(record for record in records if record.purpose is purpose) for purpose in KeyPurpose
+        }
+        self._damaged = frozenset(damaged)
+        self._read_at_s = began_at_s
+
+    async def _opened(self, record: KeyRecord) -> OpenKey:
+        context = key_context(record.id, record.purpose, record.generation, record.algorithm)
+        return OpenKey(record, await self._root_key.unwrap(record.sealed, context=context))
+
+    def _end_reading(self, _: asyncio.Task[None]) -> None:
+        self._reading = None
