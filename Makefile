@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test test test-all lint format clean
+.PHONY: help install install-test run demo test test-all lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,9 +19,15 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@
 
-install: $(VENV)/.installed ## Make .venv with the package installed
+install: $(VENV)/.installed ## Make .venv with .venv/bin/mfa-service
 
 install-test: $(VENV)/.installed-test ## The same, with what the tests and checks need
+
+run: install ## Serve on 127.0.0.1:8080 with config/development.toml
+	@exec $(BIN)/mfa-service --config config/development.toml serve --onboard demo
+
+demo: install ## Walk the three steps against the running service
+	@$(BIN)/mfa-service --config config/development.toml demo
 
 test: install-test ## Run every test that needs nothing but Python
 	$(BIN)/python -m pytest

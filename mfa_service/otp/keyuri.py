@@ -27,6 +27,15 @@ def base32_unpadded(secret: bytes) -> str:
     return base64.b32encode(secret).decode("ascii").rstrip("=")
 
 
+def bytes_of_base32(text: str) -> bytes:
+    """Return the bytes of unpadded base32, as an authenticator reads a typed secret (RFC 4648 §6).
+
+    Raises:
+        ValueError: it is no base32.
+    """
+    return base64.b32decode(text + "=" * (-len(text) % 8))
+
+
 def registration_uri(*, issuer: str, user_name: str, secret_base32: str, parameters: TotpParameters) -> str:
     """Return the URI that puts a device's secret into an authenticator.
 

@@ -1,0 +1,5 @@
+"""Runs the command line as `python -m mfa_service`."""
+
+from mfa_service.cli import main
+
+main()

@@ -1,0 +1,157 @@
+"""`mfa-service applications`: onboard applications and look after their secrets."""
+
+import click
+
+from mfa_service.access import applications as onboarding
+from mfa_service.app import SystemClock, random_bytes
+from mfa_service.cli.operator import Operator
+from mfa_service.cli.printing import echo_fields, echo_json, echo_table, moment
+from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, Application
+from mfa_service.stores.sql import Registry
+
+_ALL_SCOPES = (SCOPE_ENROLL, SCOPE_AUTHENTICATE)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def applications() -> None:
+    """Onboard applications and look after their secrets."""
+
+
+@applications.command()
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(_ALL_SCOPES), help="Default: both.")
+@click.option("--client-id", help="A client id of your own choice; a random one where left out.")
+@_json
+@click.pass_obj
+def add(operator: Operator, name: str, scopes: tuple[str, ...], client_id: str | None, *, as_json: bool) -> None:
+    """Onboard an application and print its client secret, this once."""
+    application, client_secret = onboarding.new_application(
+        name,
+        frozenset(scopes or _ALL_SCOPES),
+        clock=SystemClock(),
+        random_bytes=random_bytes,
+        client_id=client_id,
+    )
+    operator.run(lambda registry: registry.applications.add(application))
+    _show_secret(application, client_secret, as_json=as_json)
+
+
+@applications.command("list")
+@_json
+@click.pass_obj
+def list_(operator: Operator, *, as_json: bool) -> None:
+    """List the applications."""
+    found = operator.run(lambda registry: registry.applications.all())
+    if as_json:
+        echo_json([_as_json(application) for application in found])
+        return
+    echo_table(
+        ("NAME", "CLIENT ID", "SCOPES", "STATUS"),
+        [(one.name, one.client_id, " ".join(sorted(one.scopes)), _status(one)) for one in found],
+    )
+
+
+@applications.command()
+@click.argument("application")
+@_json
+@click.pass_obj
+def show(operator: Operator, application: str, *, as_json: bool) -> None:
+    """Show an application, named by its client id or its name."""
+    found = operator.run(lambda registry: registry.applications.named(application))
+    if as_json:
+        echo_json(_as_json(found))
+        return
+    echo_fields(
+        {
+            "name": found.name,
+            "client id": found.client_id,
+            "scopes": " ".join(sorted(found.scopes)),
+            "status": _status(found),
+            "onboarded": moment(found.created_at_ms),
+        }
+    )
+
+
+@applications.command("rotate-secret")
+@click.argument("application")
+@click.option(
+    "--grace-s", type=click.IntRange(min=0), default=0, show_default=True, help="Seconds the old secret stays good."
+)
+@_json
+@click.pass_obj
+def rotate_secret(operator: Operator, application: str, grace_s: int, *, as_json: bool) -> None:
+    """Give an application a new client secret and print it, this once."""
+
+    async def act(registry: Registry) -> tuple[Application, str]:
+        found = await registry.applications.named(application)
+        hashes, client_secret = onboarding.rotate_secret(
+            found, grace_s=grace_s, clock=SystemClock(), random_bytes=random_bytes
+        )
+        await registry.applications.set_secrets(found.id, hashes)
+        return found, client_secret
+
+    found, client_secret = operator.run(act)
+    _show_secret(found, client_secret, as_json=as_json)
+
+
+@applications.command()
+@click.argument("application")
+@click.pass_obj
+def disable(operator: Operator, application: str) -> None:
+    """Refuse an application's tokens and token calls, within a second everywhere."""
+    _set_disabled(operator, application, disabled=True)
+
+
+@applications.command()
+@click.argument("application")
+@click.pass_obj
+def enable(operator: Operator, application: str) -> None:
+    """Let a disabled application in again."""
+    _set_disabled(operator, application, disabled=False)
+
+
+@applications.command()
+@click.argument("application")
+@click.option("--with-devices", is_flag=True, help="Remove its users' devices too; they cannot be brought back.")
+@click.pass_obj
+def remove(operator: Operator, application: str, *, with_devices: bool) -> None:
+    """Remove an application."""
+
+    async def act(registry: Registry) -> Application:
+        found = await registry.applications.named(application)
+        await registry.applications.remove(found.id, with_devices=with_devices)
+        return found
+
+    click.echo(f"removed {operator.run(act).name}")
+
+
+def _set_disabled(operator: Operator, name: str, *, disabled: bool) -> None:
+    async def act(registry: Registry) -> Application:
+        found = await registry.applications.named(name)
+        await registry.applications.set_disabled(found.id, disabled=disabled)
+        return found
+
+    click.echo(f"{'disabled' if disabled else 'enabled'} {operator.run(act).name}")
+
+
+def _show_secret(application: Application, client_secret: str, *, as_json: bool) -> None:
+    if as_json:
+        echo_json({**_as_json(application), "client_secret": client_secret})
+        return
+    echo_fields({"client_id": application.client_id, "client_secret": client_secret})
+    click.echo("Keep the secret now: only its hash is stored.", err=True)
+
+
+def _as_json(application: Application) -> dict[str, object]:
+    return {
+        "name": application.name,
+        "client_id": application.client_id,
+        "scopes": sorted(application.scopes),
+        "disabled": application.disabled,
+        "created_at": moment(application.created_at_ms),
+    }
+
+
+def _status(application: Application) -> str:
+    return "disabled" if application.disabled else "enabled"
