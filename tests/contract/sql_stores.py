@@ -114,5 +114,14 @@ async def stage(empty_registry_url: str, clock: ManualClock) -> AsyncIterator[St
     await registry.close()
 
 
+@pytest.fixture
+async def workers(stage: Stage) -> AsyncIterator[list[Registry]]:
+    """Three registries on one database, as three processes have them."""
+    others = [await open_registry(stage.url, clock=stage.clock, limits=LIMITS) for _ in range(2)]
+    yield [stage.registry, *others]
+    for registry in others:
+        await registry.close()
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"

@@ -9,6 +9,7 @@ import pytest
 from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, TooManyDevices
 from mfa_service.model import Acceptance, Device, DeviceStatus, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
 from mfa_service.ports import NotAccepted, NotCharged
+from mfa_service.stores.sql import Registry
 from tests.contract.sql_stores import LIMITS, Stage
 
 ALICE = Owner("shop", "alice")
@@ -338,6 +339,59 @@ async def test_a_device_blocked_before_it_was_activated_is_not_activated_by_unlo
     assert (await device(stage)).status is DeviceStatus.BLOCKED
     await stage.registry.devices.unlock(ALICE, "phone")
     assert (await device(stage)).status is DeviceStatus.PENDING
+
+
+# Many workers on one database
+
+
+async def test_of_one_code_given_to_many_workers_a_single_one_is_accepted(
+    stage: Stage, workers: list[Registry]
+) -> None:
+    await activate(stage)
+    now_ms = stage.clock.now_ms()
+    counted = await outcomes(
+        worker.devices.accept(
+            Acceptance("d1", STEP + 1, f"a{number}-{place}", now_ms, Purpose.AUTHENTICATION),
+            clock_tolerance_ms=TOLERANCE_MS,
+        )
+        for number in range(10)
+        for place, worker in enumerate(workers)
+    )
+    assert counted == {"done": 1, "NotAccepted": 29}
+
+
+async def test_wrong_codes_given_to_many_workers_are_counted_exactly(stage: Stage, workers: list[Registry]) -> None:
+    await activate(stage)
+    counted = await outcomes(worker.devices.charge("d1") for _ in range(20) for worker in workers)
+    assert counted == {"done": 3, "NotCharged": 57}
+    assert (await device(stage)).failures == 3
+
+
+async def test_batches_of_the_same_devices_in_any_order_do_not_get_in_each_others_way(
+    stage: Stage, workers: list[Registry]
+) -> None:
+    ids = [f"d{number:02}" for number in range(30)]
+    for device_id in ids:
+        await activate(stage, new("phone", device_id, Owner("shop", device_id)))
+    orders = (ids, ids[::-1], ids[15:] + ids[:15])
+    counted = await outcomes(
+        worker.devices.charge(device_id) for worker, order in zip(workers, orders, strict=True) for device_id in order
+    )
+    assert counted == {"done": 90}
+    assert {(await device(stage, device_id)).failures for device_id in ids} == {3}
+
+
+async def test_registrations_over_many_workers_never_exceed_the_most_allowed(
+    stage: Stage, workers: list[Registry]
+) -> None:
+    counted = await outcomes(
+        worker.devices.register(new(f"n{number}-{place}", f"d{number}-{place}"), pending_ttl_s=TTL_S, max_per_user=5)
+        for number in range(5)
+        for place, worker in enumerate(workers)
+    )
+    assert counted["done"] == 5
+    assert counted["done"] + counted["TooManyDevices"] == 15
+    assert len(await stage.registry.devices.all_of(ALICE)) == 5
 
 
 # Removal

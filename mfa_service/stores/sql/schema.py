@@ -90,6 +90,6 @@ def _run_alembic(connection: sa.Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415  the same
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))  # it interpolates
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
