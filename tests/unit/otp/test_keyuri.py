@@ -58,6 +58,7 @@ def _assert_reads_as(uri: str, *, issuer: str, user_name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9\-._~%:/?&=]+", uri)
     parts = urlsplit(uri)
     assert (parts.scheme, parts.netloc, parts.fragment) == ("otpauth", "totp", "")
+    assert uri.count("/") == len("///")  # those of otpauth://totp/, none from a name
     assert unquote(parts.path).removeprefix("/").split(":") == [issuer, user_name]
     assert parse_qs(parts.query, strict_parsing=True) == {
         "secret": [_SECRET],

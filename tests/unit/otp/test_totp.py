@@ -167,8 +167,18 @@ def test_the_digits_of_the_right_code_in_another_script_do_not_match() -> None:
 
 def test_the_right_code_with_anything_around_it_does_not_match() -> None:
     code = _code(_STEP)
-    for otp in (f" {code}", f"{code} ", f"{code}\n", f"0{code}", code[:-1], f"{code}0"):
+    for otp in (
+        f" {code}",
+        f"{code} ",
+        f"{code}\n",
+        f"0{code}",
+        code[:-1],
+        f"{code}0",
+        f"{code}\u200b",
+        f"\ufeff{code}",
+    ):
         assert _match(otp, now_ms=_STEP * _NEXT_MS) is None
+        assert not totp.matches_step(_SECRET, _DEFAULT, otp, _STEP)
 
 
 def test_a_single_step_matches_its_own_code_alone() -> None:
