@@ -163,7 +163,7 @@ class UsedOtp(MfaError):
 
 
 class ApplicationNameTaken(MfaError):
-    """An application of this name is onboarded already."""
+    """An application of this name or client id is onboarded already."""
 
 
 class ApplicationNotFound(MfaError):
@@ -191,6 +191,10 @@ class UnsealFailed(MfaError):
 
 class StoreUnavailable(MfaError):
     """A store or database is out of reach, too slow or over its bound; nothing was accepted."""
+
+
+class RowLocked(StoreUnavailable):
+    """Somebody else holds a row of the database for too long; nothing was accepted."""
 
 
 class ClockSkewed(MfaError):

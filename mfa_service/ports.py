@@ -224,7 +224,9 @@ class Applications(Protocol):
         ...
 
     async def remove(self, application_id: str, *, with_devices: bool) -> None:
-        """Remove an application, and its devices where told to, in one transaction.
+        """Remove an application, durably; where told to its devices first, a few at a time.
+
+        Interrupted in between, the application is still there with the devices left, to be removed again.
 
         Raises:
             ApplicationNotFound: there is none.

@@ -1,3 +1,8 @@
 """Fixtures that more than one folder of tests uses."""
 
-pytest_plugins = ("tests.servers.postgres", "tests.servers.valkey", "tests.contract.sql_stores")
+pytest_plugins = (
+    "tests.skips",
+    "tests.servers.postgres",
+    "tests.servers.valkey",
+    "tests.contract.sql_stores",
+)

@@ -41,6 +41,7 @@ class _Verdict:
         key: what verified it.
         client_id: whom it is for.
         scopes: what it allows.
+        issued_at_ms: when it was issued, by the issuer's clock.
         expires_at_ms: when it is no longer good, by the wall clock, with the leeway.
         forget_at_s: when it must be verified again, by the monotonic clock.
         application: the onboarded application that `principal` was made with.
@@ -50,6 +51,7 @@ class _Verdict:
     key: VerificationKey
     client_id: str
     scopes: frozenset[str]
+    issued_at_ms: int
     expires_at_ms: int
     forget_at_s: float
     application: Application | None = field(default=None, repr=False)
@@ -120,8 +122,8 @@ class JwtVerifier:
             application = await self._applications.find(verdict.client_id)
         except ApplicationNotFound:
             raise AccessDenied(presented=True) from None
-        if application.disabled:
-            raise AccessDenied(presented=True)
+        if application.disabled or verdict.issued_at_ms + self._leeway_s * 1000 < application.created_at_ms:
+            raise AccessDenied(presented=True)  # a token of an earlier application of the same client id is not its own
         if self._clock.now_ms() >= verdict.expires_at_ms:
             raise TokenExpired
         if verdict.principal is None or verdict.application is not application:
@@ -159,6 +161,7 @@ class JwtVerifier:
             key=key,
             client_id=client_id,
             scopes=frozenset(scope.split()),
+            issued_at_ms=_moment_ms(claims["iat"]),
             expires_at_ms=_moment_ms(claims["exp"]) + self._leeway_s * 1000,
             forget_at_s=self._clock.monotonic_s() + _REMEMBERED_S,
         )

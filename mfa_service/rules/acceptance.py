@@ -79,7 +79,9 @@ class CodeScale:
         """Accept a code for a challenge's device, or refuse it with the reason.
 
         The code that took the challenge is accepted again without a second effect, so that a caller may repeat a
-        request whose answer was lost.
+        request whose answer was lost. A challenge is over only when the device's row has accepted its step: until
+        then, taken or not, every code given to it is a guess, compared with the whole window and charged where it is
+        wrong. So a refused acceptance (the device waited, the database was away) tells nothing afterwards.
 
         Args:
             challenge: as peeked at.
@@ -99,26 +101,28 @@ class CodeScale:
         """
         if len(otp) != device.parameters.digits:
             raise MalformedOtp
-        if challenge.taken_step is None:
+        is_over = challenge.taken_step is not None and device.last_step >= challenge.taken_step
+        if not is_over:
             refuse_waiting(device)
         context = device_context(device.id, device.owner, device.parameters)
         secret = await self._sealing.unseal(device.secret, context=context)
         now_ms = self._clock.now_ms()
-        step = self._matching_step(challenge, device, secret, otp, now_ms)
+        step = self._matching_step(challenge.taken_step if is_over else None, device, secret, otp, now_ms)
         settlement = await self._settle(challenge, device, step)
         match settlement:
-            case Settlement.WRONG | Settlement.LAST_WRONG:
+            case Settlement.MISMATCH if is_over:
+                if challenge.purpose is Purpose.ACTIVATION:
+                    raise ActivatedWithAnotherCode
+                raise ChallengeNotFound
+            case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
                 await self._charge(device, is_last=settlement is Settlement.LAST_WRONG)
                 raise WrongOtp
             case Settlement.USED:
                 raise UsedOtp
-            case Settlement.MISMATCH:
-                if challenge.purpose is Purpose.ACTIVATION:
-                    raise ActivatedWithAnotherCode
-                raise ChallengeNotFound
             case Settlement.TAKEN | Settlement.REPEAT:
                 assert step is not None  # noqa: S101  settle gives these two for a matching step alone
-                if device.last_step != step or device.last_auth_id != challenge.auth_id:
+                is_repeat = settlement is Settlement.REPEAT
+                if not _is_on_record(challenge, device, step, is_repeat=is_repeat):
                     await self._accept(
                         Acceptance(
                             device_id=device.id,
@@ -129,13 +133,11 @@ class CodeScale:
                         )
                     )
 
-    def _matching_step(self, challenge: Challenge, device: Device, secret: bytes, otp: str, now_ms: int) -> int | None:
-        """Return the step whose code this is: of the whole window, or of a taken challenge's step alone."""
-        if challenge.taken_step is None:
+    def _matching_step(self, over_step: int | None, device: Device, secret: bytes, otp: str, now_ms: int) -> int | None:
+        """Return the step whose code this is: of the whole window, or of a challenge's that is over its one step."""
+        if over_step is None:
             return totp.match(secret, device.parameters, otp, now_ms=now_ms, window_steps=self._policy.window_steps)
-        if totp.matches_step(secret, device.parameters, otp, challenge.taken_step):
-            return challenge.taken_step
-        return None
+        return over_step if totp.matches_step(secret, device.parameters, otp, over_step) else None
 
     async def _settle(self, challenge: Challenge, device: Device, step: int | None) -> Settlement:
         if step is None:
@@ -184,3 +186,10 @@ class CodeScale:
         if abs(device.read_at_ms - acceptance.matched_at_ms) > self._policy.clock_tolerance_ms:
             raise ClockSkewed
         raise StoreUnavailable  # the row changed between the two looks: the same request may be sent again
+
+
+def _is_on_record(challenge: Challenge, device: Device, step: int, *, is_repeat: bool) -> bool:
+    """Whether the device's row shows that a challenge's code was accepted before."""
+    if is_repeat and challenge.purpose is Purpose.ACTIVATION and device.status is DeviceStatus.ACTIVE:
+        return True  # a device has one activation, and that takes one code: whatever came since, it was this one
+    return device.last_step == step and device.last_auth_id == challenge.auth_id

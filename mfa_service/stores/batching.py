@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeAlias, TypeVar, cast
 
-from mfa_service.errors import StoreUnavailable
+from mfa_service.errors import RowLocked, StoreUnavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -139,10 +139,10 @@ class Batcher(Generic[Item, Result]):
         with self._deadline(batch):
             try:
                 self._answer(batch, await self._send([item for item, _, _ in batch]))
-            except self._lost as error:
-                _refuse(batch, "the store is out of reach", error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
-                if len(batch) == 1:
+                if self._is_lost(error):
+                    _refuse(batch, "the store is out of reach", error)
+                elif len(batch) == 1:
                     _fail(batch[0], error)
                 elif not self._overdue:
                     await self._carry_out_singly(batch)
@@ -152,13 +152,17 @@ class Batcher(Generic[Item, Result]):
         for member in batch:
             try:
                 self._answer((member,), await self._send([member[0]]))
-            except self._lost as error:
-                _refuse(batch, "the store is out of reach", error)
-                return
             except Exception as error:  # noqa: BLE001 - the outcome of this call
+                if self._is_lost(error):
+                    _refuse(batch, "the store is out of reach", error)
+                    return
                 _fail(member, error)
             if self._overdue:
                 return
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Whether the store is out of reach for every member; a locked row is one member's alone."""
+        return isinstance(error, self._lost) and not isinstance(error, RowLocked)
 
     def _answer(self, batch: Iterable[_Member[Item, Result]], results: Mapping[Hashable, Result]) -> None:
         key = self._key

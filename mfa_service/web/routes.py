@@ -25,7 +25,7 @@ class Call:
         resource: what is at its path; None before that is known.
     """
 
-    authorization: Sequence[str] = ()
+    authorization: Sequence[str] = field(default=(), repr=False)
     arguments: tuple[str, ...] = ()
     query: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = field(default=None, repr=False)

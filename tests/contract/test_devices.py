@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable
 
 import pytest
+import sqlalchemy as sa
 
 from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, TooManyDevices
 from mfa_service.model import Acceptance, Device, DeviceStatus, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
@@ -436,3 +437,34 @@ async def test_what_was_acknowledged_is_there_after_reopening(stage: Stage) -> N
     before = await device(stage)
     async with stage.reopened() as again:
         assert await again.devices.get("d1") == before
+
+
+# What waits in line
+
+
+async def test_a_right_code_does_not_overtake_the_wrong_ones_before_it(stage: Stage) -> None:
+    await activate(stage)
+    wrong = (stage.registry.devices.charge("d1") for _ in range(20))
+    counted = await outcomes((*wrong, accept(stage, STEP + 1)))
+    assert counted == {"done": 3, "NotCharged": 17, "NotAccepted": 1}
+
+
+async def test_a_row_that_somebody_holds_refuses_its_own_calls_alone(stage: Stage) -> None:
+    if not stage.is_postgresql:
+        return  # one writer at a time: there are no locks on rows
+    for number in range(6):
+        await activate(stage, new(f"n{number}", f"d{number}", Owner("shop", f"user {number}")))
+    async with stage.registry.database.transaction() as connection:
+        await connection.execute(sa.text("SELECT 1 FROM devices WHERE id = 'd3' FOR UPDATE"))
+        counted = await outcomes(stage.registry.devices.charge(f"d{number}") for number in range(6))
+    assert counted == {"done": 5, "RowLocked": 1}
+
+
+async def test_a_device_blocked_before_its_activation_is_removed_and_replaced_as_a_pending_one(stage: Stage) -> None:
+    await register(stage, new())
+    for _ in range(LIMITS.disable_after):
+        await stage.registry.devices.charge("d1")
+        await stage.advance(100)
+    assert (await device(stage)).status is DeviceStatus.BLOCKED
+    await register(stage, new(device_id="d2"))
+    assert [found.id for found in await stage.registry.devices.all_of(ALICE)] == ["d2"]

@@ -46,6 +46,7 @@ class Server:
             listener.bind(("127.0.0.1", 0))
             self.port = int(listener.getsockname()[1])
         self._settings = settings
+        self._crashed = False
         made = self._popen(
             "initdb", "-D", str(self._data), "--username=postgres", "--auth=trust", "--encoding=UTF8",
             "--locale=C.UTF-8", "--no-sync",
@@ -59,19 +60,27 @@ class Server:
     def start(self) -> None:
         settings = ("unix_socket_directories=", "max_connections=100", *self._settings)
         options = itertools.chain.from_iterable(("-c", setting) for setting in settings)
-        self._process = self._popen(
-            "postgres", "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1", *options
-        )
+        command = ("postgres", "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1", *options)
+        self._process = self._popen(*command)
         deadline_s = time.monotonic() + _STARTUP_DEADLINE_S
         while not self._answers():
-            assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline_s, self.log.read_text()
             time.sleep(0.05)
+            if self._process.poll() is not None:
+                assert self._crashed, self.log.read_text()
+                self._process = self._popen(*command)  # a server before it has not quite ended yet
+        self._crashed = False
 
     def kill(self) -> None:
         """End it at once, without closing anything."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
+
+    def crash(self) -> None:
+        """End its first process as `kill -9` does; the others end by themselves when they notice."""
+        self._process.kill()
+        self._process.wait()
+        self._crashed = True
 
     def _popen(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         user, group = (self._owner.pw_uid, self._owner.pw_gid) if self._owner else (None, None)

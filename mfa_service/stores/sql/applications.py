@@ -75,6 +75,10 @@ class SqlApplications:
         """Remove an application, as the port says."""
         this = applications.c.id == application_id
         own = devices.c.application_id == application_id
+        some = sa.select(devices.c.id).where(own).limit(_DEVICES_A_STATEMENT)
+        if with_devices:  # a few at a time, so that nobody else waits for long
+            while await self._database.write(sa.delete(devices).where(devices.c.id.in_(some)).returning(devices.c.id)):
+                pass
         async with self._database.transaction() as connection:
             # Locked first: no registration can slip in between the look and the removal.
             if (await connection.execute(sa.select(applications.c.id).where(this).with_for_update())).first() is None:
@@ -83,9 +87,7 @@ class SqlApplications:
                 there = sa.select(devices.c.id).where(own, is_there()).limit(1)
                 if (await connection.execute(there)).first() is not None:
                     raise ApplicationHasDevices
-            some = sa.select(devices.c.id).where(own).limit(_DEVICES_A_STATEMENT)
-            while (await connection.execute(sa.delete(devices).where(devices.c.id.in_(some)))).rowcount:
-                pass
+            await connection.execute(sa.delete(devices).where(own))  # expired, or registered in between
             await connection.execute(sa.delete(applications).where(this))
 
     async def _only(self, text: str, condition: sa.ColumnElement[bool]) -> Application:

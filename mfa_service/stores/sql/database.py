@@ -7,13 +7,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mfa_service.errors import StoreUnavailable
+from mfa_service.errors import RowLocked, StoreUnavailable
 
 Seen = TypeVar("Seen")
 
 # SQLSTATE classes and codes (PostgreSQL, appendix A) of a server that cannot answer now: connection, access, deadlock,
 # no such database, out of resources, no lock, cancelled or shutting down, system, internal, turned into a standby.
 _OUT_OF_REACH = ("08", "28", "40", "3D", "53", "55P03", "57", "58", "XX", "25006")
+
+_LOCKED = "55P03"
 
 
 class Database:
@@ -82,6 +84,15 @@ class Database:
                 await begin(connection)
                 yield connection
 
+    async def connect(self) -> AsyncConnection:
+        """Return a connection of the pool's for the caller to keep and close; single statements commit by themselves.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        with self._reach():
+            return await self._writing.connect()
+
     async def close(self) -> None:
         """Close every connection; nothing runs after that."""
         self._is_closed = True
@@ -118,7 +129,8 @@ def reaching() -> Iterator[None]:
         if not _is_out_of_reach(error):
             raise
         # A driver's text may repeat a row or a statement: only the kind of error is told.
-        raise StoreUnavailable(f"database: {type(error.orig).__name__} {_sqlstate(error)}".rstrip()) from None
+        kind = RowLocked if _sqlstate(error) == _LOCKED else StoreUnavailable
+        raise kind(f"database: {type(error.orig).__name__} {_sqlstate(error)}".rstrip()) from None
     except (sa.exc.TimeoutError, OSError) as error:  # of the pool; of the network, a deadline included
         raise StoreUnavailable(f"database: {type(error).__name__}") from None
 

@@ -48,6 +48,12 @@ class _Accept(NamedTuple):
     clock_tolerance_ms: int
 
 
+class _Charge(NamedTuple):
+    """A wrong code to be charged."""
+
+    device_id: str
+
+
 class SqlDevices:
     """The registry of devices.
 
@@ -61,14 +67,15 @@ class SqlDevices:
         self._statements = statements.build(database.dialect, limits)
         self._getter: Batcher[str, Device] = Batcher(self._send_get, key=lambda device_id: device_id)
         self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=lambda name: name)
-        self._accepter: Batcher[_Accept, None] = Batcher(
-            self._send_accept, key=lambda one: (one.device_id, one.step, one.auth_id), apart=lambda one: one.device_id
+        # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
+        # it, or parallel guesses would pass more often than the limits allow.
+        self._judge: Batcher[_Accept | _Charge, None] = Batcher(
+            self._send_judgements, key=_key, apart=lambda one: one.device_id
         )
-        self._charger: Batcher[str, None] = Batcher(self._send_charge, key=lambda device_id: device_id)
 
     async def close(self) -> None:
         """Answer what is under way and take no more."""
-        for batcher in (self._getter, self._finder, self._accepter, self._charger):
+        for batcher in (self._getter, self._finder, self._judge):
             await batcher.close()
 
     async def get(self, device_id: str) -> Device:
@@ -96,14 +103,14 @@ class SqlDevices:
             clock_tolerance_ms,
         )
         try:
-            await self._accepter.submit(given)
+            await self._judge.submit(given)
         except Missing:
             raise NotAccepted from None
 
     async def charge(self, device_id: str) -> None:
         """Count one wrong code, as the port says."""
         try:
-            await self._charger.submit(device_id)
+            await self._judge.submit(_Charge(device_id))
         except Missing:
             raise NotCharged from None
 
@@ -147,7 +154,7 @@ class SqlDevices:
 
     async def remove_pending(self, device_id: str) -> None:
         """Remove a device that is still pending."""
-        await self._delete(devices.c.id == device_id, devices.c.status == DeviceStatus.PENDING.value)
+        await self._delete(devices.c.id == device_id, devices.c.pending_until_ms > 0)
 
     async def sweep(self, *, limit: int) -> int:
         """Remove some expired pending devices, as the port says."""
@@ -179,21 +186,33 @@ class SqlDevices:
         rows = await self._database.read(self._statements.find, _parameter(batch))
         return {_Name(row.application_id, row.user_name, row.name): _device(row) for row in rows}
 
-    async def _send_accept(self, batch: Sequence[_Accept]) -> Mapping[Hashable, None]:
-        rows = await self._database.write(self._statements.accept, _parameter(batch))
-        return {(row.id, row.last_step, row.last_auth_id): None for row in rows}
+    async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, None]:
+        """Accept the right codes, then charge the wrong ones.
 
-    async def _send_charge(self, batch: Sequence[str]) -> Mapping[Hashable, None]:
-        rows = await self._database.write(self._statements.charge, _parameter([(device_id,) for device_id in batch]))
-        return {row.id: None for row in rows}
+        In that order, because an acceptance may be carried out twice without harm where the charges fail after it.
+        """
+        accepts = [one for one in batch if isinstance(one, _Accept)]
+        charges = [one for one in batch if isinstance(one, _Charge)]
+        judged: dict[Hashable, None] = {}
+        if accepts:
+            rows = await self._database.write(self._statements.accept, _parameter(accepts))
+            judged.update(((row.id, row.last_step, row.last_auth_id), None) for row in rows)
+        if charges:
+            rows = await self._database.write(self._statements.charge, _parameter(charges))
+            judged.update((_Charge(row.id), None) for row in rows)
+        return judged
+
+
+def _key(judgement: _Accept | _Charge) -> Hashable:
+    if isinstance(judgement, _Accept):
+        return judgement.device_id, judgement.step, judgement.auth_id
+    return judgement
 
 
 async def _register(connection: AsyncConnection, device: NewDevice, *, pending_ttl_s: int, max_per_user: int) -> None:
     owner = device.owner
     replaced = sa.or_(sa.not_(statements.is_there()), devices.c.name == device.name)
-    await connection.execute(
-        sa.delete(devices).where(*_of(owner), devices.c.status == DeviceStatus.PENDING.value, replaced)
-    )
+    await connection.execute(sa.delete(devices).where(*_of(owner), devices.c.pending_until_ms > 0, replaced))
     found = (await connection.execute(sa.select(devices.c.name, devices.c.slot).where(*_of(owner)))).all()
     if any(row.name == device.name for row in found):
         raise DeviceNameTaken

@@ -10,6 +10,7 @@ from mfa_service.stores.sql import postgresql, schema, sqlite
 from mfa_service.stores.sql.applications import SqlApplications
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.devices import SqlDevices
+from mfa_service.stores.sql.hold import Hold
 from mfa_service.stores.sql.keys import SqlKeys
 from mfa_service.stores.sql.urls import parse
 
@@ -36,14 +37,18 @@ class Registry:
         """
         await self.database.read(sa.select(1))
 
-    async def check_schema(self) -> None:
-        """Check that the schema has everything this version needs.
+    async def check_schema(self) -> str:
+        """Check that the schema has everything this version needs, and return its revision.
 
         Raises:
             SchemaStale: it is older, or there is none, or it is more than one version ahead.
             StoreUnavailable: the database is out of reach.
         """
-        await schema.check(self.database)
+        return await schema.check(self.database)
+
+    def hold(self) -> Hold:
+        """Return the hold that a server whose challenges are in its own memory takes on the whole registry."""
+        return Hold(self.database)
 
     async def close(self) -> None:
         """Answer what is under way, then close every connection; every method raises `StoreUnavailable` after that."""

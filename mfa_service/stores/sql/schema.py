@@ -8,7 +8,6 @@ has ceased to use.
 from pathlib import Path
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mfa_service.errors import SchemaStale
@@ -23,7 +22,6 @@ _LOCK = 0x6D6661  # "mfa"
 _LOCK_TIMEOUT = "10s"
 _COMMAND = "`mfa-service database upgrade`"
 _REVISIONS = sa.table("alembic_version", sa.column("version_num", sa.Text))
-_log = structlog.get_logger(__name__)
 
 
 async def upgrade(url: str) -> None:
@@ -50,8 +48,11 @@ async def upgrade(url: str) -> None:
         await engine.dispose()
 
 
-async def check(database: Database) -> None:
+async def check(database: Database) -> str:
     """Check that the schema has everything this version needs.
+
+    Returns:
+        Its revision: this version's, or the one after.
 
     Raises:
         SchemaStale: it is older, or there is none, or it is more than one version ahead.
@@ -66,8 +67,7 @@ async def check(database: Database) -> None:
         raise SchemaStale(
             f"the database's schema is {revision}, too new for this version of {HEAD}: run a newer version"
         )
-    if revision > HEAD:
-        _log.warning("schema_newer", schema=revision, made_for=HEAD)
+    return revision
 
 
 def _engine(url: sa.URL) -> AsyncEngine:

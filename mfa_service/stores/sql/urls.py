@@ -5,6 +5,8 @@ import sqlalchemy as sa
 from mfa_service.errors import SettingsInvalid
 from mfa_service.stores.sql import postgresql, sqlite
 
+_POSTGRESQL_OPTIONS = {"host", "port", "ssl", "target_session_attrs", "prepared_statement_cache_size"}
+
 
 def parse(text: str) -> sa.URL:
     """Return a database's URL in SQLAlchemy's form.
@@ -23,4 +25,7 @@ def parse(text: str) -> sa.URL:
         raise SettingsInvalid(f"database.url: must begin with {sqlite.DRIVER}:/// or {postgresql.DRIVER}://")
     if url.drivername == sqlite.DRIVER and (url.database or ":memory:") == ":memory:":
         raise SettingsInvalid("database.url: must name a file, as nothing in memory is kept")
+    unknown = set(url.query) - (_POSTGRESQL_OPTIONS if url.drivername == postgresql.DRIVER else set())
+    if unknown:
+        raise SettingsInvalid("database.url: has options that are not known: " + ", ".join(sorted(unknown)))
     return url

@@ -1,0 +1,94 @@
+"""The hold on a registry: one server whose challenges are in its own memory, and no second one beside it."""
+
+import base64
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from mfa_service import app
+from mfa_service import settings as settings_module
+from mfa_service.errors import SettingsInvalid, StoreUnavailable
+from mfa_service.stores.sql import Registry
+from mfa_service.web.service import Server
+from tests.contract.sql_stores import Stage
+
+REFUSED = "another server runs on this registry and keeps its challenges in memory"
+ROOT_KEY = base64.urlsafe_b64encode(bytes(32)).decode()
+_END_CONNECTION = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+on_postgresql = pytest.mark.parametrize("empty_registry_url", ["postgresql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("empty_registry_url", ["sqlite"], indirect=True)
+
+
+@on_postgresql
+async def test_a_second_server_is_refused_until_the_first_lets_go(workers: list[Registry]) -> None:
+    first, second = (registry.hold() for registry in workers[:2])
+    await first.take()
+    await first.take()  # again and again, as long as it serves
+    with pytest.raises(SettingsInvalid, match=REFUSED):
+        await second.take()
+    await first.release()
+    await second.take()
+    with pytest.raises(SettingsInvalid, match=REFUSED):
+        await first.take()
+    await second.release()
+
+
+@on_postgresql
+async def test_a_hold_whose_connection_was_lost_is_told_of_and_taken_again(
+    stage: Stage, workers: list[Registry]
+) -> None:
+    first, second = (registry.hold() for registry in workers[:2])
+    await first.take()
+    await stage.execute(_END_CONNECTION)
+    with pytest.raises(StoreUnavailable):
+        await first.take()
+    await first.take()
+    with pytest.raises(SettingsInvalid, match=REFUSED):
+        await second.take()
+    await first.release()
+
+
+@on_postgresql
+async def test_a_hold_keeps_no_call_from_its_registry(workers: list[Registry]) -> None:
+    first, second, _ = workers
+    hold = first.hold()
+    await hold.take()
+    for registry in (first, second):
+        await registry.ping()
+    await hold.release()
+    await first.ping()
+
+
+@on_sqlite
+async def test_a_file_is_held_by_its_folder_and_not_here(workers: list[Registry]) -> None:
+    for registry in workers[:2]:
+        await registry.hold().take()
+        await registry.ping()
+
+
+@on_postgresql
+async def test_two_services_on_one_registry_need_redis(stage: Stage, tmp_path: Path) -> None:
+    def service(name: str) -> AbstractAsyncContextManager[Server]:
+        flags = {
+            "data_dir": str(tmp_path / name),
+            "database.url": stage.url,
+            "keys.root": ROOT_KEY,
+            "tokens.signing_algorithm": "ES256",
+        }
+        settings = settings_module.load(config_path=None, environment={}, flags=flags).settings
+        return app.open_server(settings, clock=stage.clock, request_log=NoLog())
+
+    async with service("one"):
+        with pytest.raises(SettingsInvalid, match=REFUSED):
+            await service("two").__aenter__()
+    async with service("two"):
+        pass
+
+
+class NoLog:
+    def request(self, **_: object) -> None: ...

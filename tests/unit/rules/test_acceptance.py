@@ -1,0 +1,158 @@
+"""How one code is weighed where the row and the challenge do not agree, on the real registry and challenges."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mfa_service.errors import ChallengeNotFound, ClockSkewed, DeviceWaits, WrongOtp
+from mfa_service.model import Acceptance, Challenge, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
+from mfa_service.otp import totp
+from mfa_service.rules.acceptance import CodePolicy, CodeScale
+from mfa_service.stores.memory import MemoryChallenges
+from mfa_service.stores.sql import open_registry
+from mfa_service.stores.sql.devices import SqlDevices
+from tests.clocks import ManualClock
+from tests.contract.sql_stores import LIMITS, SHOP, sqlite_url
+
+SECRET = b"an authenticator's secret"
+PARAMETERS = TotpParameters()
+
+
+class Unsealed:
+    """Sealing that keeps a secret as it is."""
+
+    async def seal(self, secret: bytes, *, context: bytes) -> SealedSecret:
+        del context
+        return SealedSecret("k", secret)
+
+    async def unseal(self, sealed: SealedSecret, *, context: bytes) -> bytes:
+        del context
+        return sealed.blob
+
+
+@dataclass
+class Table:
+    """A device, a challenge for it, and the scale that weighs codes on them."""
+
+    clock: ManualClock
+    devices: SqlDevices
+    challenges: MemoryChallenges
+    scale: CodeScale
+
+    @property
+    def step(self) -> int:
+        return totp.step_at(self.clock.now_ms(), PARAMETERS.period_s)
+
+    def code(self, steps: int = 0) -> str:
+        return totp.code_at(SECRET, PARAMETERS, self.step + steps)
+
+    def wrong_code(self) -> str:
+        right = {self.code(steps) for steps in range(-2, 3)}
+        return next(code for code in ("000000", "111111", "222222", "333333", "444444", "555555") if code not in right)
+
+    async def open_taken(self, step: int) -> None:
+        """A challenge that noted a step which the row never accepted, as after an acceptance that was refused."""
+        await self.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION, taken_step=step), ttl_s=300)
+
+    async def weigh(self, otp: str) -> None:
+        challenge = await self.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+        await self.scale.weigh(challenge, await self.scale.device_of(challenge), otp)
+
+    async def failures(self) -> int:
+        return (await self.devices.get("d1")).failures
+
+
+@pytest.fixture
+async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
+    clock = ManualClock()
+    path = tmp_path / "registry.sqlite3"
+    shutil.copy(sqlite_template, path)
+    registry = await open_registry(sqlite_url(path), clock=clock, limits=LIMITS)
+    await registry.applications.add(SHOP)
+    challenges = MemoryChallenges(clock)
+    policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
+    scale = CodeScale(challenges=challenges, devices=registry.devices, sealing=Unsealed(), clock=clock, policy=policy)
+    made = Table(clock, registry.devices, challenges, scale)
+    device = NewDevice("d1", Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret("k", SECRET), 1)
+    await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
+    activation = Acceptance("d1", made.step - 10, "a0", clock.now_ms(), Purpose.ACTIVATION)
+    await registry.devices.accept(activation, clock_tolerance_ms=3_000)
+    yield made
+    await registry.close()
+
+
+async def test_a_wrong_code_on_a_taken_challenge_that_was_never_accepted_is_charged(table: Table) -> None:
+    await table.open_taken(table.step)
+    with pytest.raises(WrongOtp):
+        await table.weigh(table.wrong_code())
+    assert await table.failures() == 1
+
+
+async def test_a_right_code_of_another_step_there_is_charged_like_a_wrong_one(table: Table) -> None:
+    await table.open_taken(table.step)
+    with pytest.raises(WrongOtp):
+        await table.weigh(table.code(+1))
+    assert await table.failures() == 1
+
+
+async def test_such_a_challenge_tells_nothing_while_its_device_waits(table: Table) -> None:
+    await table.open_taken(table.step)
+    for _ in range(3):
+        await table.devices.charge("d1")
+    for code in (table.wrong_code(), table.code()):
+        with pytest.raises(DeviceWaits):
+            await table.weigh(code)
+
+
+async def test_the_code_that_took_it_is_accepted_within_its_window(table: Table) -> None:
+    await table.open_taken(table.step)
+    await table.weigh(table.code())
+    assert (await table.devices.get("d1")).last_step == table.step
+
+
+async def test_the_code_that_took_it_is_wrong_once_the_window_has_gone(table: Table) -> None:
+    await table.open_taken(table.step)
+    code = table.code()
+    table.clock.advance(90)
+    with pytest.raises(WrongOtp):
+        await table.weigh(code)
+    assert await table.failures() == 1
+
+
+async def test_a_taken_challenge_whose_code_was_accepted_takes_that_code_alone_without_a_charge(table: Table) -> None:
+    await table.open_taken(table.step)
+    code = table.code()
+    await table.weigh(code)
+    with pytest.raises(ChallengeNotFound):
+        await table.weigh(table.code(+1))
+    table.clock.advance(90)
+    await table.weigh(code)
+    assert await table.failures() == 0
+
+
+async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -> None:
+    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    slow = _Behind(table.clock, 4_000)
+    policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
+    scale = CodeScale(challenges=table.challenges, devices=table.devices, sealing=Unsealed(), clock=slow, policy=policy)
+    challenge = await table.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    with pytest.raises(ClockSkewed):
+        await scale.weigh(challenge, await scale.device_of(challenge), table.code())
+    assert (await table.devices.get("d1")).last_step < table.step
+
+
+class _Behind:
+    """A clock that is so many milliseconds behind another."""
+
+    def __init__(self, clock: ManualClock, behind_ms: int) -> None:
+        self._clock = clock
+        self._behind_ms = behind_ms
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms() - self._behind_ms
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
