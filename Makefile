@@ -29,11 +29,11 @@ run: install ## Serve on 127.0.0.1:8080 with config/development.toml
 demo: install ## Walk the three steps against the running service
 	@$(BIN)/mfa-service --config config/development.toml demo
 
-test: install-test ## Run every test that needs nothing but Python
-	$(BIN)/python -m pytest
+test: install-test ## Run the tests; those that lack something here are listed at the end
+	$(BIN)/python -m pytest -rs
 
 test-all: install-test ## The same, and a skipped test is an error
-	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest
+	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs
 
 lint: install-test ## Check style, types and the layers of imports
 	$(BIN)/ruff check

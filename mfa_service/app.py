@@ -1,41 +1,41 @@
-"""The composition root: the one module that knows every other, and the only one that reads the clock."""
+"""The composition root: what a process opens to serve or to look after the registry; it alone reads the clock."""
 
 import asyncio
 import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 import structlog
-from aiohttp import web
 
 from mfa_service import sealing
 from mfa_service.access import keysets
 from mfa_service.access.applications import ApplicationTable
-from mfa_service.access.issuer import ClientCredentialsIssuer
-from mfa_service.access.metadata import Metadata
-from mfa_service.access.verifier import JwtVerifier
+from mfa_service.assembly import assemble
 from mfa_service.errors import SettingsInvalid
-from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, GuessingLimits
-from mfa_service.ops import folder, logs
+from mfa_service.model import GuessingLimits
+from mfa_service.ops import folder
+from mfa_service.ops.health import Watch
 from mfa_service.ops.upkeep import every
 from mfa_service.ports import Challenges, Clock, RandomBytes
 from mfa_service.rules import guessing
-from mfa_service.rules.acceptance import CodePolicy, CodeScale
-from mfa_service.rules.authentication import Authentication
-from mfa_service.rules.registration import Registration
 from mfa_service.settings import Settings
 from mfa_service.stores.memory import MemoryChallenges
-from mfa_service.stores.redis import open_challenges
+from mfa_service.stores.redis import RedisChallenges, open_challenges
+from mfa_service.stores.redis import urls as redis_urls
 from mfa_service.stores.sql import Registry, open_registry, schema
-from mfa_service.web.service import Limits, RequestLog, build_service
+from mfa_service.stores.sql import urls as database_urls
+from mfa_service.web.service import RequestLog, Server
 
 random_bytes: RandomBytes = os.urandom
 
+WATCHED = ("database", "schema", "challenges")
+"""What a process is watched for that has opened its stores."""
+
 _APPLICATIONS_EVERY_S = 0.5
 _KEYS_EVERY_S = 1.0
+_HOLD_EVERY_S = 1.0
 _SWEEP_EVERY_S = 30.0
 _SWEPT_ROWS = 200
 _log = structlog.get_logger(__name__)
@@ -51,6 +51,16 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Return seconds since some fixed moment, never set back."""
         return time.monotonic()
+
+
+class Upkeep(Protocol):
+    """Does one thing again and again until cancelled."""
+
+    def __call__(
+        self, interval_s: float, act: Callable[[], Awaitable[object]], *, name: str
+    ) -> Coroutine[None, None, None]:
+        """Call `act` each `interval_s` seconds; `name` is what the log calls it."""
+        ...
 
 
 def database_url(settings: Settings) -> str:
@@ -96,28 +106,29 @@ async def open_registry_of(settings: Settings, *, clock: Clock) -> Registry:
         await upgrade_database(settings)
     registry = await open_registry(database_url(settings), clock=clock, limits=limits_of(settings))
     try:
-        await registry.check_schema()
+        revision = await registry.check_schema()
     except BaseException:
         await registry.close()
         raise
+    if revision > schema.HEAD:
+        _log.warning("schema_newer", schema=revision, made_for=schema.HEAD)
     return registry
 
 
 @asynccontextmanager
-async def open_server(settings: Settings, *, clock: Clock, request_log: RequestLog) -> AsyncIterator[web.Server]:
-    """Put the service together and look after it while it is open.
+async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> AsyncIterator[tuple[Registry, Challenges]]:
+    """Open what the service keeps things in.
 
     Args:
         settings: what holds for it.
         clock: its time.
-        request_log: takes one line a request.
+        watch: is told how to ask each store for an answer, by the names of `WATCHED`.
 
     Yields:
-        The server, to be bound to an address.
+        The registry and the open challenges.
 
     Raises:
         SettingsInvalid: the settings ask for what cannot be, or another server holds `data_dir`.
-        WrongRootKey: the root key is missing or not this registry's.
         SchemaStale: the database has an older schema.
         StoreUnavailable: the database or Redis is out of reach.
     """
@@ -126,10 +137,51 @@ async def open_server(settings: Settings, *, clock: Clock, request_log: RequestL
         challenges = await _open_challenges(settings, stack, clock)
         registry = await open_registry_of(settings, clock=clock)
         stack.push_async_callback(registry.close)
+        for name, check in zip(WATCHED, (registry.ping, registry.check_schema, challenges.ping), strict=True):
+            watch(name, check)
+        yield registry, challenges
+
+
+@asynccontextmanager
+async def open_server(
+    settings: Settings,
+    *,
+    clock: Clock,
+    request_log: RequestLog,
+    random_bytes: RandomBytes = random_bytes,
+    keep_doing: Upkeep = every,
+    watch: Watch = lambda _name, _check: None,
+) -> AsyncIterator[Server]:
+    """Put the service together and look after it while it is open.
+
+    Args:
+        settings: what holds for it.
+        clock: its time.
+        request_log: takes one line a request.
+        random_bytes: the source of keys, secrets and ids.
+        keep_doing: does each of its duties again and again until cancelled, as `ops.upkeep.every`.
+        watch: is told how to ask each store for an answer, as by `open_stores`.
+
+    Yields:
+        The server, to be bound to an address.
+
+    Raises:
+        SettingsInvalid: the settings ask for what cannot be, or another server holds `data_dir` or the registry.
+        WrongRootKey: the root key is missing or not this registry's.
+        SchemaStale: the database has an older schema.
+        StoreUnavailable: the database or Redis is out of reach.
+    """
+    async with AsyncExitStack() as stack:
+        registry, challenges = await stack.enter_async_context(open_stores(settings, clock=clock, watch=watch))
         for warning in registry.warnings:
             _log.warning("database", warning=warning)
+        if not settings.redis.url:
+            hold = registry.hold()
+            await hold.take()
+            stack.push_async_callback(hold.release)
+            _begin(stack, keep_doing(_HOLD_EVERY_S, hold.take, name="hold"))
         keyring = await sealing.establish(
-            registry.keys, await _root_key(settings, registry), clock=clock, random_bytes=random_bytes
+            registry.keys, await _root_key(settings, registry, random_bytes), clock=clock, random_bytes=random_bytes
         )
         await keysets.establish_signing_key(keyring, settings.tokens.signing_algorithm)
         table = ApplicationTable(registry.applications, clock=clock)
@@ -139,47 +191,43 @@ async def open_server(settings: Settings, *, clock: Clock, request_log: RequestL
             ("keys", _KEYS_EVERY_S, keyring.refresh),
             ("sweep", _SWEEP_EVERY_S, lambda: registry.devices.sweep(limit=_SWEPT_ROWS)),
         ):
-            _keep_doing(stack, name, pause_s, act)
-        yield _compose(settings, clock, request_log, challenges, registry, keyring, table)
-
-
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then let open requests end."""
-    request_log = logs.configure(level=settings.log.level, format=settings.log.format, stream=sys.stderr)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_server(settings, clock=SystemClock(), request_log=request_log) as server:
-        runner = web.ServerRunner(server, shutdown_timeout=settings.http.shutdown_timeout_s)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, settings.http.host, settings.http.port).start()
-            _log.info("serving", url=api_url(settings))
-            await stop.wait()
-            await asyncio.sleep(settings.http.drain_s)
-        finally:
-            await runner.cleanup()
-    _log.info("stopped")
+            _begin(stack, keep_doing(pause_s, act, name=name))
+        yield assemble(
+            settings,
+            public_url=public_url(settings),
+            clock=clock,
+            random_bytes=random_bytes,
+            request_log=request_log,
+            challenges=challenges,
+            registry=registry,
+            keyring=keyring,
+            table=table,
+        )
 
 
 def refuse_unfit(settings: Settings) -> None:
     """Refuse settings that this version cannot serve with.
 
     Raises:
-        SettingsInvalid: one of them asks for what is not there.
+        SettingsInvalid: one of them asks for what is not there, or a URL is none.
+        WrongRootKey: the root key that they give is none.
     """
-    if settings.http.workers > 1:
-        raise SettingsInvalid("http.workers: one node runs one worker; start more nodes on one Redis and PostgreSQL")
     if settings.tokens.issuer != "embedded":
         raise SettingsInvalid("tokens.issuer: only the embedded issuer is there")
     if settings.quota.requests_per_s:
         raise SettingsInvalid("quota.requests_per_s: there is no quota yet; leave it at 0")
     if settings.audit.file is not None:
         raise SettingsInvalid("audit.file: there is no audit record yet; leave it empty")
+    database_urls.parse(database_url(settings))
+    if settings.redis.url:
+        redis_urls.parse(settings.redis.url)
+    if settings.keys.root:
+        sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
 
 
-async def _open_challenges(settings: Settings, stack: AsyncExitStack, clock: Clock) -> Challenges:
+async def _open_challenges(
+    settings: Settings, stack: AsyncExitStack, clock: Clock
+) -> MemoryChallenges | RedisChallenges:
     if not settings.redis.url:
         stack.enter_context(folder.hold_alone(settings.data_dir))
         return MemoryChallenges(clock)
@@ -193,7 +241,7 @@ async def _open_challenges(settings: Settings, stack: AsyncExitStack, clock: Clo
     return challenges
 
 
-async def _root_key(settings: Settings, registry: Registry) -> sealing.RootKey:
+async def _root_key(settings: Settings, registry: Registry, random_bytes: RandomBytes) -> sealing.RootKey:
     """Return the root key; one is made for an embedded registry without keys alone, so that a lost one stays lost."""
     if settings.keys.root:
         return sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
@@ -203,89 +251,12 @@ async def _root_key(settings: Settings, registry: Registry) -> sealing.RootKey:
     return sealing.read_or_make_root_key(path, random_bytes=random_bytes)
 
 
-def _keep_doing(stack: AsyncExitStack, name: str, pause_s: float, act: Callable[[], Awaitable[object]]) -> None:
-    task = asyncio.get_running_loop().create_task(every(pause_s, act, name=name))
+def _begin(stack: AsyncExitStack, duty: Coroutine[None, None, None]) -> None:
+    """Run a duty beside the server until the stack unwinds."""
+    task = asyncio.get_running_loop().create_task(duty)
 
     async def end() -> None:
         task.cancel()
         await asyncio.wait({task})
 
     stack.push_async_callback(end)
-
-
-def _compose(
-    settings: Settings,
-    clock: Clock,
-    request_log: RequestLog,
-    challenges: Challenges,
-    registry: Registry,
-    keyring: sealing.Keyring,
-    table: ApplicationTable,
-) -> web.Server:
-    policy = CodePolicy(
-        window_steps=settings.otp.window_steps,
-        clock_tolerance_ms=settings.otp.clock_tolerance_ms,
-        max_attempts=settings.challenge.max_attempts,
-    )
-    devices = registry.devices
-    scale = CodeScale(challenges=challenges, devices=devices, sealing=keyring, clock=clock, policy=policy)
-    own_name = f"urn:mfa-service:{keyring.registry_id}"
-    issuer_name = settings.tokens.public_issuer or own_name
-    audience = settings.tokens.audience or own_name
-    keys = keysets.SigningKeys(keyring, clock=clock)
-    return build_service(
-        base_path=settings.http.base_path,
-        clock=clock,
-        random_bytes=random_bytes,
-        authentication=Authentication(
-            challenges=challenges,
-            devices=devices,
-            scale=scale,
-            random_bytes=random_bytes,
-            challenge_ttl_s=settings.challenge.ttl_s,
-        ),
-        registration=Registration(
-            challenges=challenges,
-            devices=devices,
-            sealing=keyring,
-            scale=scale,
-            clock=clock,
-            random_bytes=random_bytes,
-            issuer_name=settings.otp.issuer_name,
-            activation_ttl_s=settings.challenge.activation_ttl_s,
-            max_per_user=settings.device.max_per_user,
-        ),
-        verifier=JwtVerifier(
-            keys=keys,
-            applications=table,
-            clock=clock,
-            issuer=issuer_name,
-            audience=audience,
-            leeway_s=settings.tokens.leeway_s,
-        ),
-        issuer=ClientCredentialsIssuer(
-            applications=registry.applications,
-            keys=keys,
-            clock=clock,
-            random_bytes=random_bytes,
-            issuer=issuer_name,
-            audience=audience,
-            life_s=settings.tokens.life_s,
-        ),
-        discovery=Metadata(
-            keys=keys,
-            issuer=issuer_name,
-            public_url=public_url(settings),
-            base_path=settings.http.base_path,
-            scopes=(SCOPE_ENROLL, SCOPE_AUTHENTICATE),
-        ),
-        request_log=request_log,
-        fault_log=_log,
-        limits=Limits(
-            body_bytes=settings.http.max_body_bytes,
-            header_timeout_s=settings.http.header_timeout_s,
-            body_timeout_s=settings.http.body_timeout_s,
-            keepalive_timeout_s=settings.http.keepalive_timeout_s,
-        ),
-        bind_trace_id=lambda trace_id: structlog.contextvars.bind_contextvars(trace_id=trace_id),
-    )

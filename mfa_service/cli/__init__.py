@@ -1,6 +1,7 @@
 """The `mfa-service` command: exit code 0 done, 1 failed, 2 wrong use."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from mfa_service.cli.devices import devices
 from mfa_service.cli.keys import keys
 from mfa_service.cli.operator import Operator, RefusalGroup
 from mfa_service.cli.serving import demo, serve
+from mfa_service.ops import logs
 
 
 @click.group(cls=RefusalGroup)
@@ -31,6 +33,7 @@ def main(context: click.Context, config_path: Path | None, flags: tuple[str, ...
     loaded = settings_module.load(config_path=config_path, environment=os.environ, flags=pairs)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    logs.configure(level=loaded.settings.log.level, format=loaded.settings.log.format, stream=sys.stderr)
     context.obj = Operator(loaded.settings, config_path=config_path, flags=pairs)
 
 

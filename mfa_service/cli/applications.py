@@ -4,12 +4,15 @@ import click
 
 from mfa_service.access import applications as onboarding
 from mfa_service.app import SystemClock, random_bytes
+from mfa_service.cli.arguments import Name
 from mfa_service.cli.operator import Operator
 from mfa_service.cli.printing import echo_fields, echo_json, echo_table, moment
+from mfa_service.errors import ApplicationHasDevices, NameRefused
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, Application
 from mfa_service.stores.sql import Registry
 
 _ALL_SCOPES = (SCOPE_ENROLL, SCOPE_AUTHENTICATE)
+_application = click.argument("application", type=Name())
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -19,20 +22,23 @@ def applications() -> None:
 
 
 @applications.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(_ALL_SCOPES), help="Default: both.")
 @click.option("--client-id", help="A client id of your own choice; a random one where left out.")
 @_json
 @click.pass_obj
 def add(operator: Operator, name: str, scopes: tuple[str, ...], client_id: str | None, *, as_json: bool) -> None:
     """Onboard an application and print its client secret, this once."""
-    application, client_secret = onboarding.new_application(
-        name,
-        frozenset(scopes or _ALL_SCOPES),
-        clock=SystemClock(),
-        random_bytes=random_bytes,
-        client_id=client_id,
-    )
+    try:
+        application, client_secret = onboarding.new_application(
+            name,
+            frozenset(scopes or _ALL_SCOPES),
+            clock=SystemClock(),
+            random_bytes=random_bytes,
+            client_id=client_id,
+        )
+    except NameRefused as refusal:  # the client id: the name has been looked at
+        raise click.BadParameter(str(refusal), param_hint="'--client-id'") from None
     operator.run(lambda registry: registry.applications.add(application))
     _show_secret(application, client_secret, as_json=as_json)
 
@@ -53,7 +59,7 @@ def list_(operator: Operator, *, as_json: bool) -> None:
 
 
 @applications.command()
-@click.argument("application")
+@_application
 @_json
 @click.pass_obj
 def show(operator: Operator, application: str, *, as_json: bool) -> None:
@@ -74,7 +80,7 @@ def show(operator: Operator, application: str, *, as_json: bool) -> None:
 
 
 @applications.command("rotate-secret")
-@click.argument("application")
+@_application
 @click.option(
     "--grace-s", type=click.IntRange(min=0), default=0, show_default=True, help="Seconds the old secret stays good."
 )
@@ -96,7 +102,7 @@ def rotate_secret(operator: Operator, application: str, grace_s: int, *, as_json
 
 
 @applications.command()
-@click.argument("application")
+@_application
 @click.pass_obj
 def disable(operator: Operator, application: str) -> None:
     """Refuse an application's tokens and token calls, within a second everywhere."""
@@ -104,7 +110,7 @@ def disable(operator: Operator, application: str) -> None:
 
 
 @applications.command()
-@click.argument("application")
+@_application
 @click.pass_obj
 def enable(operator: Operator, application: str) -> None:
     """Let a disabled application in again."""
@@ -112,7 +118,7 @@ def enable(operator: Operator, application: str) -> None:
 
 
 @applications.command()
-@click.argument("application")
+@_application
 @click.option("--with-devices", is_flag=True, help="Remove its users' devices too; they cannot be brought back.")
 @click.pass_obj
 def remove(operator: Operator, application: str, *, with_devices: bool) -> None:
@@ -120,7 +126,12 @@ def remove(operator: Operator, application: str, *, with_devices: bool) -> None:
 
     async def act(registry: Registry) -> Application:
         found = await registry.applications.named(application)
-        await registry.applications.remove(found.id, with_devices=with_devices)
+        try:
+            await registry.applications.remove(found.id, with_devices=with_devices)
+        except ApplicationHasDevices:
+            raise ApplicationHasDevices(
+                f"{found.name} still has devices: remove them first, or give --with-devices to remove them too"
+            ) from None
         return found
 
     click.echo(f"removed {operator.run(act).name}")

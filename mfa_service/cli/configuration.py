@@ -2,6 +2,7 @@
 
 import click
 
+from mfa_service import app
 from mfa_service import settings as settings_module
 from mfa_service.cli.operator import Operator
 
@@ -20,6 +21,8 @@ def show(operator: Operator, *, defaults: bool) -> None:
 
 
 @config.command()
-def check() -> None:
-    """Check the settings; a bad one is named and the exit code is 1."""
+@click.pass_obj
+def check(operator: Operator) -> None:
+    """Check whether this version serves with the settings; a bad one is named and the exit code is 1."""
+    app.refuse_unfit(operator.settings)
     click.echo("the settings are good")

@@ -98,9 +98,9 @@ class _Walker:
     async def take_token(self, client_id: str, client_secret: str) -> None:
         click.secho("Step 1: an access token", bold=True)
         click.echo(f"POST {self._api_url}/oauth2/token  grant_type=client_credentials, Basic {client_id}:…")
-        basic = aiohttp.BasicAuth(client_id, client_secret)
+        self._headers["Authorization"] = aiohttp.encode_basic_auth(client_id, client_secret)
         form = aiohttp.FormData({"grant_type": "client_credentials"})
-        answer = await self._send("/oauth2/token", 200, data=form, auth=basic)
+        answer = await self._send("/oauth2/token", 200, data=form)
         self._headers["Authorization"] = f"Bearer {answer['access_token']}"
         _show({**answer, "access_token": answer["access_token"][:_SHOWN_OF_A_TOKEN] + "…"})
 

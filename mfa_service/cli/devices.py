@@ -1,29 +1,20 @@
 """`mfa-service devices`: look at users' devices and unlock them."""
 
+from collections.abc import Sequence
+
 import click
 
-from mfa_service import names
+from mfa_service.cli.arguments import Name
 from mfa_service.cli.operator import Operator
 from mfa_service.cli.printing import echo_fields, echo_json, echo_table, moment
-from mfa_service.errors import NameRefused, NoDevice
+from mfa_service.errors import NoDevice
 from mfa_service.model import Device, DeviceStatus, Owner
 from mfa_service.stores.sql import Registry
 
-_application = click.option("--application", help="Client id or name; needed where more than one has this user.")
+_application = click.option(
+    "--application", type=Name(), help="Client id or name; needed where more than one has this user."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-class Name(click.ParamType[str]):
-    """A user or device name, brought to its stored form."""
-
-    name = "name"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the canonical name, or fail as wrong use."""
-        try:
-            return names.canonical(value)
-        except NameRefused as refusal:
-            self.fail(str(refusal), param, ctx)
 
 
 _user = click.argument("user", type=Name())
@@ -43,8 +34,11 @@ def devices() -> None:
 def list_(operator: Operator, user: str, application: str | None, *, as_json: bool) -> None:
     """List a user's devices."""
 
-    async def act(registry: Registry) -> list[Device]:
-        return list(await registry.devices.all_of(await _owner(registry, user, application)))
+    async def act(registry: Registry) -> Sequence[Device]:
+        of_user = await registry.devices.all_of(await _owner(registry, user, application))
+        if not of_user:
+            raise NoDevice
+        return of_user
 
     found = operator.run(act)
     if as_json:

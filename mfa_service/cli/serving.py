@@ -1,13 +1,14 @@
 """`mfa-service serve` runs the service; `mfa-service demo` walks its three steps."""
 
 import asyncio
+import sys
 
 import click
-import uvloop
 
-from mfa_service import app
+from mfa_service import app, node
 from mfa_service.access import applications as onboarding
 from mfa_service.cli import demonstration
+from mfa_service.cli.arguments import Name
 from mfa_service.cli.operator import Operator
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.stores.sql import Registry
@@ -19,21 +20,21 @@ _SCOPES = frozenset({SCOPE_ENROLL, SCOPE_AUTHENTICATE})
 @click.option("--host", help="Address of the API, in place of http.host.")
 @click.option("--port", type=int, help="Port of the API, in place of http.port.")
 @click.option("--workers", type=int, help="Worker processes, in place of http.workers.")
-@click.option("--onboard", metavar="NAME", help="Where there is no application yet, onboard one and print its secret.")
+@click.option(
+    "--onboard",
+    type=Name(),
+    metavar="NAME",
+    help="Where there is no application yet, onboard one and print its secret.",
+)
 @click.pass_obj
 def serve(operator: Operator, host: str | None, port: int | None, workers: int | None, onboard: str | None) -> None:
     """Serve the API until SIGTERM or SIGINT."""
     given = {"http.host": host, "http.port": port, "http.workers": workers}
     operator = operator.with_flags({key: value for key, value in given.items() if value is not None})
     app.refuse_unfit(operator.settings)
-
-    async def act() -> None:
-        if onboard is not None:
-            async with operator.registry() as registry:
-                await _onboard(operator, registry, onboard)
-        await app.serve(operator.settings)
-
-    uvloop.run(act())
+    if onboard is not None:
+        operator.run(lambda registry: _onboard(operator, registry, onboard))
+    sys.exit(node.serve(operator.settings))
 
 
 @click.command()

@@ -1,11 +1,21 @@
 """Answers on their way to a connection."""
 
 import asyncio
+from typing import Protocol, cast
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10
 
 from mfa_service.web.answers import Answer, WireFormat
+
+
+class Ending(Protocol):
+    """A connection that knows when it is to end."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the next answer is its last."""
+        ...
 
 
 class Reply(web.StreamResponse):
@@ -41,13 +51,12 @@ class Reply(web.StreamResponse):
         in that), and when the server is about to close.
         """
         self._request = request
-        # aiohttp has no public names for the last two.
         self._stays_open = (
             request.keep_alive
             and not self._given.closes
             and request.content.is_eof()
-            and not request._message.upgrade  # noqa: SLF001
-            and not request.protocol._close  # noqa: SLF001
+            and not request._message.upgrade  # noqa: SLF001  aiohttp has no public name for it
+            and not cast("Ending", request.protocol).is_ending
         )
 
     async def write_eof(self, data: bytes = b"") -> None:

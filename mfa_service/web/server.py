@@ -10,6 +10,8 @@ from mfa_service.web.limits import Limits
 from mfa_service.web.refusals import HeadTooLarge, HeadTooSlow, MalformedRequest, Refusal, TargetTooLong
 from mfa_service.web.replies import Reply
 
+_LOOK_EVERY_S = 0.02
+
 
 class Dispatcher(Protocol):
     """What a server hands its requests to."""
@@ -37,7 +39,7 @@ class Connection(web.RequestHandler):
         loop: the running event loop.
     """
 
-    __slots__ = ("_dispatch", "_head_after", "_head_bytes", "_head_timer", "_limits")
+    __slots__ = ("_dispatch", "_head_after", "_head_bytes", "_head_timer", "_limits", "_server")
 
     def __init__(
         self, server: "Server", *, dispatch: Dispatcher, limits: Limits, loop: asyncio.AbstractEventLoop
@@ -54,11 +56,24 @@ class Connection(web.RequestHandler):
             read_bufsize=limits.body_bytes,
             auto_decompress=False,
         )
+        self._server = server
         self._dispatch = dispatch
         self._limits = limits
         self._head_after = 0  # how many requests were complete when the head now awaited was begun
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the next answer is its last."""
+        return self._close or self._server.is_ending
+
+    def end_if_idle(self) -> None:
+        """Close, unless a request is under way or has begun to come in."""
+        waiter = self._waiter
+        begun = self._head_after == self._request_count and self._head_bytes
+        if waiter is not None and not waiter.done() and not begun:
+            self.force_close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve, and to wait for the first head."""
@@ -136,19 +151,43 @@ class Server(web.Server):
     Args:
         dispatch: answers the requests.
         limits: the bounds of each connection.
+
+    Attributes:
+        is_ending: whether every connection ends with its next answer, which says so (RFC 9112 §9.6). To be set before
+            the server closes, so that no caller sends a request into a connection that is being closed.
     """
 
     def __init__(self, dispatch: Dispatcher, limits: Limits) -> None:
         super().__init__(dispatch)
         self._dispatch = dispatch
         self._limits = limits
+        self.is_ending = False
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         return Connection(self, dispatch=self._dispatch, limits=self._limits, loop=self._loop)
 
+    async def end(self, *, idle_s: float, timeout_s: float) -> None:
+        """Wait until every connection has ended; nothing may listen for new ones any more.
 
-def build_server(dispatch: Dispatcher, limits: Limits) -> web.Server:
+        Args:
+            idle_s: for which a connection may stay on which nothing is asked.
+            timeout_s: after which those that are left are left, in seconds.
+        """
+        self.is_ending = True
+        began_s = self._loop.time()
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)  # first of all: the connection accepted last is not here yet
+            waited_s = self._loop.time() - began_s
+            if not self.connections or waited_s >= timeout_s:
+                return
+            if waited_s >= idle_s:
+                for connection in self.connections:
+                    if isinstance(connection, Connection):
+                        connection.end_if_idle()
+
+
+def build_server(dispatch: Dispatcher, limits: Limits) -> Server:
     """Return a server, inside a running event loop, as `aiohttp.web.ServerRunner` takes it.
 
     Args:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from aiohttp import web
-
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.ports import Clock, RandomBytes, TokenIssuer, TokenVerifier
 from mfa_service.rules.authentication import Authentication
@@ -16,10 +14,10 @@ from mfa_service.web.dispatch import Dispatch, FaultLog, RequestLog
 from mfa_service.web.handlers import AuthenticationCalls, DeviceCalls
 from mfa_service.web.limits import Limits
 from mfa_service.web.routes import Call, Handler, Route, RouteTable
-from mfa_service.web.server import build_server
+from mfa_service.web.server import Server, build_server
 from mfa_service.web.token_call import TokenCall
 
-__all__ = ["Discovery", "FaultLog", "Limits", "RequestLog", "build_service"]
+__all__ = ["Discovery", "FaultLog", "Limits", "RequestLog", "Server", "build_service"]
 
 _JSON = frozenset({MediaType.JSON})
 _JSON_OR_FORM = frozenset({MediaType.JSON, MediaType.FORM})
@@ -52,7 +50,7 @@ def build_service(
     limits: Limits,
     bind_trace_id: Callable[[str], object] | None = None,
     pages: Sequence[Route] = (),
-) -> web.Server:
+) -> Server:
     """Return the server of the whole API, inside a running event loop.
 
     Args:

@@ -1,0 +1,41 @@
+"""Random identifiers in their wire forms."""
+
+import os
+import re
+import uuid
+
+import pytest
+
+from mfa_service import identifiers
+
+
+def test_a_challenge_id_is_a_version_4_uuid_in_canonical_form() -> None:
+    for _ in range(1_000):
+        text = identifiers.auth_id(os.urandom)
+        parsed = uuid.UUID(text)
+        assert (parsed.version, parsed.variant, str(parsed)) == (4, uuid.RFC_4122, text)
+
+
+@pytest.mark.parametrize(
+    ("octet", "expected"),
+    [(0x00, "00000000-0000-4000-8000-000000000000"), (0xFF, "ffffffff-ffff-4fff-bfff-ffffffffffff")],
+)
+def test_version_and_variant_are_all_that_is_fixed_in_a_challenge_id(octet: int, expected: str) -> None:
+    assert identifiers.auth_id(lambda size: bytes([octet]) * size) == expected
+
+
+def test_each_random_bit_beside_version_and_variant_reaches_a_challenge_id() -> None:
+    def with_bit(bit: int) -> str:
+        return identifiers.auth_id(lambda size: (1 << bit).to_bytes(size, "big"))
+
+    assert len({with_bit(bit) for bit in range(128)}) == 122 + 1  # RFC 9562 §5.4: six bits are fixed, and give one id
+
+
+def test_ids_are_unique() -> None:
+    for make in (identifiers.auth_id, identifiers.device_id):
+        assert len({make(os.urandom) for _ in range(10_000)}) == 10_000
+
+
+def test_a_device_id_is_128_random_bits_in_hexadecimal() -> None:
+    assert identifiers.device_id(lambda size: bytes(range(size))) == "000102030405060708090a0b0c0d0e0f"
+    assert re.fullmatch("[0-9a-f]{32}", identifiers.device_id(os.urandom))
