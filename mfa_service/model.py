@@ -62,6 +62,8 @@ class Device:
     Attributes:
         last_step: the highest accepted time step; -1 before the first.
         last_auth_id: the challenge that the code of `last_step` came with; empty before the first.
+        earlier_acceptances: the steps and challenges before that one as `step:challenge` between blanks, the newest
+            first; a few more than can be accepted while a challenge lives by default.
         failures: wrong codes in a row, over all challenges.
         locked_until_ms: no code counts before this moment of the database's clock; 0 where it does not wait.
         pending_until_ms: a pending device vanishes at this moment of the database's clock.
@@ -77,12 +79,19 @@ class Device:
     secret: SealedSecret
     last_step: int
     last_auth_id: str
+    earlier_acceptances: str
     failures: int
     locked_until_ms: int
     pending_until_ms: int
     created_at_ms: int
     last_used_ms: int
     read_at_ms: int
+
+    def has_accepted(self, step: int, auth_id: str) -> bool:
+        """Whether the row shows that a challenge's code of this step was accepted."""
+        if self.last_auth_id == auth_id and self.last_step == step:
+            return True
+        return f"{step}:{auth_id}" in self.earlier_acceptances.split()
 
 
 class Purpose(enum.StrEnum):

@@ -62,18 +62,16 @@ class CodeScale:
         self._policy = policy
 
     async def device_of(self, challenge: Challenge) -> Device:
-        """Return the device that a challenge is for, where the challenge still takes codes.
+        """Return the device that a challenge is for.
 
         Raises:
-            ChallengeSpent: the challenge took its last wrong code.
-            ChallengeNotFound: the device is gone.
+            ChallengeSpent: the device is gone, as a pending one is after the last wrong code of its activation.
+            ChallengeNotFound: the device is gone otherwise.
         """
-        if challenge.attempts >= self._policy.max_attempts:
-            raise ChallengeSpent
         try:
             return await self._devices.get(challenge.device_id)
         except DeviceNotFound:
-            raise ChallengeNotFound from None
+            raise (ChallengeSpent if self._is_spent(challenge) else ChallengeNotFound) from None
 
     async def weigh(self, challenge: Challenge, device: Device, otp: str) -> None:
         """Accept a code for a challenge's device, or refuse it with the reason.
@@ -99,6 +97,8 @@ class CodeScale:
             UnsealFailed: the device's secret does not open.
             ClockSkewed: this machine's clock is not the database's.
         """
+        if self._is_spent(challenge):
+            raise ChallengeSpent
         if len(otp) != device.parameters.digits:
             raise MalformedOtp
         is_over = challenge.taken_step is not None and device.last_step >= challenge.taken_step
@@ -121,8 +121,7 @@ class CodeScale:
                 raise UsedOtp
             case Settlement.TAKEN | Settlement.REPEAT:
                 assert step is not None  # noqa: S101  settle gives these two for a matching step alone
-                is_repeat = settlement is Settlement.REPEAT
-                if not _is_on_record(challenge, device, step, is_repeat=is_repeat):
+                if not device.has_accepted(step, challenge.auth_id):
                     await self._accept(
                         Acceptance(
                             device_id=device.id,
@@ -132,6 +131,9 @@ class CodeScale:
                             purpose=challenge.purpose,
                         )
                     )
+
+    def _is_spent(self, challenge: Challenge) -> bool:
+        return challenge.attempts >= self._policy.max_attempts
 
     def _matching_step(self, over_step: int | None, device: Device, secret: bytes, otp: str, now_ms: int) -> int | None:
         """Return the step whose code this is: of the whole window, or of a challenge's that is over its one step."""
@@ -186,10 +188,3 @@ class CodeScale:
         if abs(device.read_at_ms - acceptance.matched_at_ms) > self._policy.clock_tolerance_ms:
             raise ClockSkewed
         raise StoreUnavailable  # the row changed between the two looks: the same request may be sent again
-
-
-def _is_on_record(challenge: Challenge, device: Device, step: int, *, is_repeat: bool) -> bool:
-    """Whether the device's row shows that a challenge's code was accepted before."""
-    if is_repeat and challenge.purpose is Purpose.ACTIVATION and device.status is DeviceStatus.ACTIVE:
-        return True  # a device has one activation, and that takes one code: whatever came since, it was this one
-    return device.last_step == step and device.last_auth_id == challenge.auth_id

@@ -71,6 +71,7 @@ async def test_a_registered_device_is_read_back_as_it_was_given(stage: Stage) ->
         secret=SealedSecret("k1", b"\x00sealed"),
         last_step=-1,
         last_auth_id="",
+        earlier_acceptances="",
         failures=0,
         locked_until_ms=0,
         pending_until_ms=now_ms + TTL_S * 1000,
@@ -468,3 +469,16 @@ async def test_a_device_blocked_before_its_activation_is_removed_and_replaced_as
     assert (await device(stage)).status is DeviceStatus.BLOCKED
     await register(stage, new(device_id="d2"))
     assert [found.id for found in await stage.registry.devices.all_of(ALICE)] == ["d2"]
+
+
+async def test_a_device_remembers_the_acceptances_before_its_last_one_and_none_twice(stage: Stage) -> None:
+    await activate(stage)
+    for number in range(1, 40):
+        await accept(stage, STEP + number, f"a{number}")
+        await accept(stage, STEP + number, f"a{number}")
+    now = await device(stage)
+    assert all(now.has_accepted(STEP + number, f"a{number}") for number in range(10, 40))
+    assert not now.has_accepted(STEP + 38, "a39")
+    assert not now.has_accepted(STEP, "a39")
+    assert now.earlier_acceptances.split().count(f"{STEP + 38}:a38") == 1
+    assert len(now.earlier_acceptances) <= 32 * 46

@@ -13,6 +13,9 @@ from mfa_service.stores.sql.tables import devices
 _TEXT = sa.Text()
 _INT = sa.BigInteger()
 
+# What a device can accept while a challenge lives: 32 steps of 30 s in the 900 s of an activation.
+_EARLIER_CHARACTERS = 32 * len("12345678:01234567-89ab-4def-8123-456789abcdef ")
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:
@@ -57,6 +60,12 @@ def _accept(dialect: str) -> sa.Executable:
         {"device_id": _TEXT, "step": _INT, "auth_id": _TEXT, "matched": _INT, "purpose": _TEXT, "tolerance": _INT},
     )
     is_held = sa.and_(devices.c.last_step == given.c.step, devices.c.last_auth_id == given.c.auth_id)
+    newest = sa.cast(devices.c.last_step, _TEXT) + sa.literal_column("':'", _TEXT) + devices.c.last_auth_id
+    earlier = sa.func.substr(
+        newest + sa.literal_column("' '", _TEXT) + devices.c.earlier_acceptances,
+        sa.literal_column("1"),
+        sa.literal_column(str(_EARLIER_CHARACTERS)),
+    )
     is_active = devices.c.status == _literal(DeviceStatus.ACTIVE)
     is_pending = sa.and_(devices.c.status == _literal(DeviceStatus.PENDING), devices.c.pending_until_ms > now_ms())
     return (
@@ -65,6 +74,7 @@ def _accept(dialect: str) -> sa.Executable:
             status=_literal(DeviceStatus.ACTIVE),
             last_step=given.c.step,
             last_auth_id=given.c.auth_id,
+            earlier_acceptances=sa.case((is_held, devices.c.earlier_acceptances), else_=earlier),
             last_used_ms=given.c.matched,
             failures=sa.literal_column("0"),
             locked_until_ms=sa.literal_column("0"),

@@ -21,6 +21,7 @@ DEVICE = Device(
     secret=SealedSecret("k", b""),
     last_step=-1,
     last_auth_id="",
+    earlier_acceptances="",
     failures=0,
     locked_until_ms=0,
     pending_until_ms=0,

@@ -46,6 +46,7 @@ def device(name: str, status: DeviceStatus = DeviceStatus.ACTIVE) -> Device:
         secret=SealedSecret("k", b"sealed"),
         last_step=-1,
         last_auth_id="",
+        earlier_acceptances="",
         failures=0,
         locked_until_ms=0,
         pending_until_ms=0,

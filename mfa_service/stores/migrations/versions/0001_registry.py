@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("secret", sa.LargeBinary, nullable=False),
         sa.Column("last_step", sa.BigInteger, nullable=False),
         sa.Column("last_auth_id", _TEXT, nullable=False),
+        sa.Column("earlier_acceptances", _TEXT, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("locked_until_ms", sa.BigInteger, nullable=False),
         sa.Column("pending_until_ms", sa.BigInteger, nullable=False),
