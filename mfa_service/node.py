@@ -1,6 +1,7 @@
 """One node while it runs: the operations port, then the API, in one process or several, until it is told to end."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -77,6 +78,7 @@ class _Node:
         for one in self.operations.sockets:
             one.listen(workers.BACKLOG)
         asyncio.run(self._rehearse())
+        gc.freeze()  # what is there already stays shared with the workers, and costs none of them time at its end
         http = self.settings.http
         exiting_s = min(1, http.shutdown_timeout_s // 3)  # for this process, after its last worker
         return workers.run(
