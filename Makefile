@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo test test-all lint format clean
+.PHONY: help install install-test run demo test test-all attack attack-full bench-stores lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,15 @@ test: install-test ## Run the tests; those that lack something here are listed a
 
 test-all: install-test ## The same, and a skipped test is an error
 	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs
+
+attack: install-test ## Try every attack alone, and print what became of each
+	$(BIN)/python -m pytest -q --attacks tests/attack
+
+attack-full: install-test ## The same at full size: long counts and real waits
+	MFA_TEST_FULL=1 $(BIN)/python -m pytest -q --attacks tests/attack
+
+bench-stores: install-test ## Measure what batching saves, on servers of its own; under five minutes
+	@$(BIN)/python -m bench.stores
 
 lint: install-test ## Check style, types and the layers of imports
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -12,17 +13,18 @@ import structlog
 from mfa_service import sealing
 from mfa_service.access import keysets
 from mfa_service.access.applications import ApplicationTable
+from mfa_service.access.quotas import LeasedQuotas
 from mfa_service.assembly import assemble
 from mfa_service.errors import SettingsInvalid
-from mfa_service.model import GuessingLimits
-from mfa_service.ops import folder
+from mfa_service.model import QuotaLimits
+from mfa_service.ops import folder, guessing
 from mfa_service.ops.health import Watch
 from mfa_service.ops.upkeep import every
-from mfa_service.ports import Challenges, Clock, RandomBytes
-from mfa_service.rules import guessing
+from mfa_service.ports import Challenges, Clock, QuotaLeases, RandomBytes
 from mfa_service.settings import Settings
 from mfa_service.stores.memory import MemoryChallenges
-from mfa_service.stores.redis import RedisChallenges, open_challenges
+from mfa_service.stores.memory_leases import MemoryQuotaLeases
+from mfa_service.stores.redis import RedisChallenges, RedisQuotaLeases, open_client
 from mfa_service.stores.redis import urls as redis_urls
 from mfa_service.stores.sql import Registry, open_registry, schema
 from mfa_service.stores.sql import urls as database_urls
@@ -78,16 +80,6 @@ def api_url(settings: Settings) -> str:
     return public_url(settings) + settings.http.base_path
 
 
-def limits_of(settings: Settings) -> GuessingLimits:
-    """Return the list of waits that these settings give."""
-    return guessing.limits(
-        free_failures=settings.guessing.free_failures,
-        first_wait_s=settings.guessing.first_wait_s,
-        longest_wait_s=settings.guessing.longest_wait_s,
-        disable_after=settings.guessing.disable_after,
-    )
-
-
 async def upgrade_database(settings: Settings) -> None:
     """Bring the registry's schema to this version's."""
     if not settings.database.url:
@@ -104,7 +96,7 @@ async def open_registry_of(settings: Settings, *, clock: Clock) -> Registry:
     """
     if not settings.database.url:
         await upgrade_database(settings)
-    registry = await open_registry(database_url(settings), clock=clock, limits=limits_of(settings))
+    registry = await open_registry(database_url(settings), clock=clock, limits=guessing.limits_of(settings))
     try:
         revision = await registry.check_schema()
     except BaseException:
@@ -115,8 +107,17 @@ async def open_registry_of(settings: Settings, *, clock: Clock) -> Registry:
     return registry
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the service keeps things in."""
+
+    registry: Registry
+    challenges: Challenges
+    leases: QuotaLeases
+
+
 @asynccontextmanager
-async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> AsyncIterator[tuple[Registry, Challenges]]:
+async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> AsyncIterator[Stores]:
     """Open what the service keeps things in.
 
     Args:
@@ -125,21 +126,21 @@ async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> Asyn
         watch: is told how to ask each store for an answer, by the names of `WATCHED`.
 
     Yields:
-        The registry and the open challenges.
+        The stores.
 
     Raises:
-        SettingsInvalid: the settings ask for what cannot be, or another server holds `data_dir`.
+        SettingsInvalid: the settings ask for what cannot be.
         SchemaStale: the database has an older schema.
         StoreUnavailable: the database or Redis is out of reach.
     """
     async with AsyncExitStack() as stack:
         folder.prepare(settings.data_dir)
-        challenges = await _open_challenges(settings, stack, clock)
+        challenges, leases = await _open_memory(settings, stack, clock)
         registry = await open_registry_of(settings, clock=clock)
         stack.push_async_callback(registry.close)
         for name, check in zip(WATCHED, (registry.ping, registry.check_schema, challenges.ping), strict=True):
             watch(name, check)
-        yield registry, challenges
+        yield Stores(registry, challenges, leases)
 
 
 @asynccontextmanager
@@ -166,13 +167,14 @@ async def open_server(
         The server, to be bound to an address.
 
     Raises:
-        SettingsInvalid: the settings ask for what cannot be, or another server holds `data_dir` or the registry.
+        SettingsInvalid: the settings ask for what cannot be, or another server holds the registry.
         WrongRootKey: the root key is missing or not this registry's.
         SchemaStale: the database has an older schema.
         StoreUnavailable: the database or Redis is out of reach.
     """
     async with AsyncExitStack() as stack:
-        registry, challenges = await stack.enter_async_context(open_stores(settings, clock=clock, watch=watch))
+        stores = await stack.enter_async_context(open_stores(settings, clock=clock, watch=watch))
+        registry = stores.registry
         for warning in registry.warnings:
             _log.warning("database", warning=warning)
         if not settings.redis.url:
@@ -198,10 +200,11 @@ async def open_server(
             clock=clock,
             random_bytes=random_bytes,
             request_log=request_log,
-            challenges=challenges,
+            challenges=stores.challenges,
             registry=registry,
             keyring=keyring,
             table=table,
+            quotas=_quotas(settings, stack, stores.leases, clock),
         )
 
 
@@ -214,10 +217,9 @@ def refuse_unfit(settings: Settings) -> None:
     """
     if settings.tokens.issuer != "embedded":
         raise SettingsInvalid("tokens.issuer: only the embedded issuer is there")
-    if settings.quota.requests_per_s:
-        raise SettingsInvalid("quota.requests_per_s: there is no quota yet; leave it at 0")
     if settings.audit.file is not None:
         raise SettingsInvalid("audit.file: there is no audit record yet; leave it empty")
+    guessing.refuse_easy(settings)
     database_urls.parse(database_url(settings))
     if settings.redis.url:
         redis_urls.parse(settings.redis.url)
@@ -225,20 +227,32 @@ def refuse_unfit(settings: Settings) -> None:
         sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
 
 
-async def _open_challenges(
+async def _open_memory(
     settings: Settings, stack: AsyncExitStack, clock: Clock
-) -> MemoryChallenges | RedisChallenges:
+) -> tuple[MemoryChallenges, MemoryQuotaLeases] | tuple[RedisChallenges, RedisQuotaLeases]:
+    """Open what may be forgotten: challenges and leases."""
     if not settings.redis.url:
-        stack.enter_context(folder.hold_alone(settings.data_dir))
-        return MemoryChallenges(clock)
-    challenges = await open_challenges(
+        return MemoryChallenges(clock), MemoryQuotaLeases(clock)
+    prefix = f"{settings.redis.key_prefix}:"
+    client = await open_client(
         settings.redis.url,
-        prefix=f"{settings.redis.key_prefix}:",
+        prefix=prefix,
         allow_eviction=settings.redis.allow_eviction,
         deadline_s=settings.redis.deadline_ms / 1000,
+        leases=settings.quota.requests_per_s > 0,
     )
-    stack.push_async_callback(challenges.close)
-    return challenges
+    stack.push_async_callback(client.close)
+    return RedisChallenges(client, prefix=prefix), RedisQuotaLeases(client, prefix=prefix)
+
+
+def _quotas(settings: Settings, stack: AsyncExitStack, leases: QuotaLeases, clock: Clock) -> LeasedQuotas | None:
+    """Return this worker's quotas, or None where there is no limit."""
+    if not settings.quota.requests_per_s:
+        return None
+    limits = QuotaLimits(settings.quota.requests_per_s, settings.quota.burst)
+    quotas = LeasedQuotas(leases, clock=clock, limits=limits)
+    stack.push_async_callback(quotas.close)
+    return quotas
 
 
 async def _root_key(settings: Settings, registry: Registry, random_bytes: RandomBytes) -> sealing.RootKey:

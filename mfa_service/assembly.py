@@ -9,7 +9,8 @@ from mfa_service.access.issuer import ClientCredentialsIssuer
 from mfa_service.access.metadata import Metadata
 from mfa_service.access.verifier import JwtVerifier
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
-from mfa_service.ports import Challenges, Clock, RandomBytes
+from mfa_service.ops.alerts import LoggedAlerts
+from mfa_service.ports import Challenges, Clock, Quotas, RandomBytes
 from mfa_service.rules.acceptance import CodePolicy, CodeScale
 from mfa_service.rules.authentication import Authentication
 from mfa_service.rules.registration import Registration
@@ -31,6 +32,7 @@ def assemble(
     registry: Registry,
     keyring: sealing.Keyring,
     table: ApplicationTable,
+    quotas: Quotas | None,
 ) -> Server:
     """Return the server of the whole API, inside a running event loop.
 
@@ -44,6 +46,7 @@ def assemble(
         registry: devices and applications.
         keyring: the registry's keys.
         table: the onboarded applications, kept up to date.
+        quotas: how much each of them may ask; None sets no limit.
     """
     policy = CodePolicy(
         window_steps=settings.otp.window_steps,
@@ -51,7 +54,9 @@ def assemble(
         max_attempts=settings.challenge.max_attempts,
     )
     devices = registry.devices
-    scale = CodeScale(challenges=challenges, devices=devices, sealing=keyring, clock=clock, policy=policy)
+    scale = CodeScale(
+        challenges=challenges, devices=devices, sealing=keyring, clock=clock, alerts=LoggedAlerts(), policy=policy
+    )
     own_name = f"urn:mfa-service:{keyring.registry_id}"
     issuer_name = settings.tokens.public_issuer or own_name
     audience = settings.tokens.audience or own_name
@@ -94,6 +99,7 @@ def assemble(
             issuer=issuer_name,
             audience=audience,
             life_s=settings.tokens.life_s,
+            quotas=quotas,
         ),
         discovery=Metadata(
             keys=keys,
@@ -110,5 +116,6 @@ def assemble(
             body_timeout_s=settings.http.body_timeout_s,
             keepalive_timeout_s=settings.http.keepalive_timeout_s,
         ),
+        quotas=quotas,
         bind_trace_id=lambda trace_id: structlog.contextvars.bind_contextvars(trace_id=trace_id),
     )

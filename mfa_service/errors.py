@@ -97,6 +97,18 @@ class ScopeRefused(MfaError):
     """A token request asks for a scope that the client does not have."""
 
 
+class QuotaExceeded(MfaError):
+    """The application is over its request quota, or its client id came with too many wrong secrets.
+
+    Args:
+        retry_after_s: whole seconds until it is worth another try, at least 1.
+    """
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"over the quota for {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
 # Users and devices
 
 

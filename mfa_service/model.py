@@ -65,6 +65,8 @@ class Device:
         earlier_acceptances: the steps and challenges before that one as `step:challenge` between blanks, the newest
             first; a few more than can be accepted while a challenge lives by default.
         failures: wrong codes in a row, over all challenges.
+        slow_failures: wrong codes since `slow_since_ms`, which no right code clears; `rules.guessing` reads them.
+        slow_since_ms: when the first of those was charged, by the database's clock; 0 before it.
         locked_until_ms: no code counts before this moment of the database's clock; 0 where it does not wait.
         pending_until_ms: a pending device vanishes at this moment of the database's clock.
         last_used_ms: when the last accepted code was matched, by the matching worker's clock; 0 before the first.
@@ -81,6 +83,8 @@ class Device:
     last_auth_id: str
     earlier_acceptances: str
     failures: int
+    slow_failures: int
+    slow_since_ms: int
     locked_until_ms: int
     pending_until_ms: int
     created_at_ms: int
@@ -157,6 +161,19 @@ class Acceptance:
     auth_id: str
     matched_at_ms: int
     purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What a device's row holds after one wrong code was charged to it.
+
+    Attributes:
+        failures: wrong codes in a row, this one included.
+        slow_failures: the same over the slow counter's window, which no right code clears.
+    """
+
+    failures: int
+    slow_failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +282,24 @@ class GuessingLimits:
 
     waits_ms: tuple[int, ...]
     disable_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """How much one application may ask: a bucket of `burst` requests that fills at `requests_per_s`."""
+
+    requests_per_s: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a store gave of an application's quota.
+
+    Attributes:
+        granted: requests that the holder may let pass.
+        left: requests still in the store's bucket after that; no whole number.
+    """
+
+    granted: int
+    left: float

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from mfa_service import app
 from mfa_service.errors import MfaError
-from mfa_service.ops import addresses, logs, workers
+from mfa_service.ops import addresses, guessing, logs, workers
 from mfa_service.ops.addresses import Address
 from mfa_service.ops.board import Board
 from mfa_service.ops.health import Health, Watch
@@ -33,8 +33,13 @@ _AGAIN_AFTER_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, first: Callable[[], object] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then let open requests end.
+
+    Args:
+        settings: what holds for the node.
+        first: is called once, before anything is served, where nothing stands in the way of that: the addresses are
+            taken, and everything was opened and closed again.
 
     Returns:
         The exit code.
@@ -50,7 +55,7 @@ def serve(settings: Settings) -> int:
         operations.close()
         raise
     node = _Node(settings, request_log, Board(), operations=operations, api=api)
-    return node.serve_alone() if settings.http.workers == 1 else node.serve_together()
+    return node.serve_alone(first) if settings.http.workers == 1 else node.serve_together(first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,19 @@ class _Node:
     operations: Address
     api: Address
 
-    def serve_alone(self) -> int:
+    def serve_alone(self, first: Callable[[], object] | None) -> int:
         """Serve with this one process."""
         try:
+            if first is not None:
+                asyncio.run(self._rehearse())
+                first()
             uvloop.run(self._alone())
         finally:
             self.operations.close()
             self.api.close()
         return 0
 
-    def serve_together(self) -> int:
+    def serve_together(self, first: Callable[[], object] | None) -> int:
         """Serve with several processes, of which this one is the parent.
 
         It opens everything once before: whatever is wrong with the settings is told by one process, in one line.
@@ -78,6 +86,9 @@ class _Node:
         for one in self.operations.sockets:
             one.listen(workers.BACKLOG)
         asyncio.run(self._rehearse())
+        guessing.log_odds(self.settings)
+        if first is not None:
+            first()
         gc.freeze()  # what is there already stays shared with the workers, and costs none of them time at its end
         http = self.settings.http
         exiting_s = min(1, http.shutdown_timeout_s // 3)  # for this process, after its last worker
@@ -124,6 +135,8 @@ class _Node:
             try:
                 await _listen(runner, sockets, self.api)
                 self.board.serve(number)
+                if http.workers == 1:  # of several workers their parent tells, once
+                    guessing.log_odds(self.settings)
                 operations_port = self.operations.bound_port
                 url = app.api_url(self.settings)
                 _log.info("serving", url=url, port=port, operations_port=operations_port, pid=os.getpid())

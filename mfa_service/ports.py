@@ -11,13 +11,16 @@ from mfa_service.model import (
     Acceptance,
     Application,
     Challenge,
+    Charged,
     Device,
     IssuedToken,
     KeyRecord,
+    Lease,
     NewDevice,
     Owner,
     Principal,
     Purpose,
+    QuotaLimits,
     SealedSecret,
     SecretHash,
     Settlement,
@@ -129,10 +132,14 @@ class Devices(Protocol):
         """
         ...
 
-    async def charge(self, device_id: str) -> None:
+    async def charge(self, device_id: str) -> Charged:
         """Count one wrong code against an active or pending device that does not wait, durably and atomically.
 
-        It then waits as its new count says, and is blocked at the limit.
+        It then waits as its new count in a row says, and is blocked at the limit. The slow counter rises with it, and
+        begins anew with the first wrong code after its window.
+
+        Returns:
+            Both counts, this code included: of any number of parallel charges each gets its own.
 
         Raises:
             NotCharged: it waits, is blocked, or is gone; nothing was counted.
@@ -164,7 +171,7 @@ class Devices(Protocol):
         ...
 
     async def unlock(self, owner: Owner, name: str) -> None:
-        """Clear the wrong codes, the wait and the block of a device, durably.
+        """Clear the wrong codes in a row, the wait and the block of a device, durably; its slow counter stays.
 
         Raises:
             DeviceNotFound: the user has none of this name.
@@ -173,6 +180,34 @@ class Devices(Protocol):
 
     async def owners_named(self, user_name: str) -> Sequence[Owner]:
         """Return the owners of this user name over all applications, for operators."""
+        ...
+
+
+class Alerts(Protocol):
+    """What operators are told of at once."""
+
+    def many_wrong_codes(self, device: Device, *, failures: int) -> None:
+        """Tell that so many wrong codes have come for a device within the slow counter's window."""
+        ...
+
+
+class QuotaLeases(Protocol):
+    """The buckets of the applications' quotas, shared by every worker; losing them is allowed."""
+
+    async def lease(self, application_id: str, wanted: int, limits: QuotaLimits) -> Lease:
+        """Take up to `wanted` requests out of an application's bucket, atomically; a bucket not known is full."""
+        ...
+
+
+class Quotas(Protocol):
+    """How much each application may still ask."""
+
+    def spend(self, application_id: str) -> None:
+        """Count one request of an application, without waiting for anything.
+
+        Raises:
+            QuotaExceeded: it is over its quota.
+        """
         ...
 
 
@@ -291,6 +326,7 @@ class TokenIssuer(Protocol):
 
         Raises:
             ClientRefused: the client is unknown or disabled, or its secret wrong.
+            QuotaExceeded: the same once too often, or the application is over its quota.
             ScopeRefused: it asks for a scope that it does not have.
         """
         ...

@@ -1,6 +1,12 @@
 """Fixtures that more than one folder of tests uses."""
 
+from hypothesis import settings
+
+settings.register_profile("shared-cores", deadline=None)  # where others run, one example may well take a second
+settings.load_profile("shared-cores")
+
 pytest_plugins = (
+    "tests.attack.report",
     "tests.skips",
     "tests.servers.postgres",
     "tests.servers.valkey",

@@ -7,9 +7,10 @@ from typing import Final
 import jwt
 
 from mfa_service.access.keysets import SigningKeys
+from mfa_service.access.throttle import WrongSecrets
 from mfa_service.errors import ApplicationNotFound, ClientRefused, ScopeRefused
 from mfa_service.model import Application, IssuedToken, TokenRequest
-from mfa_service.ports import Applications, Clock, RandomBytes
+from mfa_service.ports import Applications, Clock, Quotas, RandomBytes
 
 _TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  RFC 9068 §2.1
 _JTI_BYTES: Final = 16
@@ -29,6 +30,7 @@ class ClientCredentialsIssuer:
         issuer: what the tokens name as `iss`.
         audience: what they name as `aud`.
         life_s: how long they live, in seconds.
+        quotas: how much each application may ask; None sets no limit.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class ClientCredentialsIssuer:
         issuer: str,
         audience: str,
         life_s: int,
+        quotas: Quotas | None = None,
     ) -> None:
         self._applications = applications
         self._keys = keys
@@ -49,16 +52,21 @@ class ClientCredentialsIssuer:
         self._issuer = issuer
         self._audience = audience
         self._life_s = life_s
+        self._quotas = quotas
+        self._wrong_secrets = WrongSecrets(clock)
 
     async def issue(self, request: TokenRequest) -> IssuedToken:
         """Check a client's secret and sign a token for it.
 
         Raises:
             ClientRefused: the client is unknown or disabled, or its secret wrong.
+            QuotaExceeded: the same once too often, or the application is over its quota.
             ScopeRefused: it asks for a scope that it does not have.
             StoreUnavailable: the registry is out of reach.
         """
         application = await self._authenticated(request)
+        if self._quotas is not None:
+            self._quotas.spend(application.id)
         scopes = application.scopes if request.scopes is None else request.scopes
         if not scopes <= application.scopes:
             raise ScopeRefused
@@ -71,10 +79,15 @@ class ClientCredentialsIssuer:
             application = await self._applications.by_client_id(request.client_id)
         except ApplicationNotFound:
             hmac.compare_digest(digest, _NOBODYS_DIGEST)  # an unknown client costs what a wrong secret does
-            raise ClientRefused(basic=request.basic) from None
+            raise self._refusal(request) from None
         if not self._is_secret(application, digest) or application.disabled:
-            raise ClientRefused(basic=request.basic)
+            raise self._refusal(request)
         return application
+
+    def _refusal(self, request: TokenRequest) -> ClientRefused:
+        """Count a refused client and return its refusal; one refused too often is told to pause instead."""
+        self._wrong_secrets.count(request.client_id)
+        return ClientRefused(basic=request.basic)
 
     def _is_secret(self, application: Application, digest: bytes) -> bool:
         """Whether a digest is that of a secret still good; every one is compared, each in constant time."""

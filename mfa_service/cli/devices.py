@@ -9,6 +9,7 @@ from mfa_service.cli.operator import Operator
 from mfa_service.cli.printing import echo_fields, echo_json, echo_table, moment
 from mfa_service.errors import NoDevice
 from mfa_service.model import Device, DeviceStatus, Owner
+from mfa_service.rules import guessing
 from mfa_service.stores.sql import Registry
 
 _application = click.option(
@@ -73,6 +74,7 @@ def show(operator: Operator, user: str, device: str, application: str | None, *,
             "user": found.owner.user_name,
             "status": _status(found),
             "wrong codes in a row": str(found.failures),
+            "wrong codes in 30 days": str(guessing.slow_failures(found)),
             "wait left": f"{_wait_s(found)} s",
             "last used": moment(found.last_used_ms),
             "clock drift seen": "-" if found.last_step < 0 else f"{_drift_steps(found):+d} steps",
@@ -130,6 +132,7 @@ def _as_json(device: Device) -> dict[str, object]:
         "device": device.name,
         "status": _status(device),
         "failures": device.failures,
+        "failures_30_days": guessing.slow_failures(device),
         "wait_s": _wait_s(device),
         "last_used": None if not device.last_used_ms else moment(device.last_used_ms),
         "drift_steps": None if device.last_step < 0 else _drift_steps(device),

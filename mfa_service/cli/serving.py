@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 
 import click
 
@@ -32,9 +33,8 @@ def serve(operator: Operator, host: str | None, port: int | None, workers: int |
     given = {"http.host": host, "http.port": port, "http.workers": workers}
     operator = operator.with_flags({key: value for key, value in given.items() if value is not None})
     app.refuse_unfit(operator.settings)
-    if onboard is not None:
-        operator.run(lambda registry: _onboard(operator, registry, onboard))
-    sys.exit(node.serve(operator.settings))
+    first = None if onboard is None else partial(operator.run, partial(_onboard, operator, onboard))
+    sys.exit(node.serve(operator.settings, first=first))
 
 
 @click.command()
@@ -61,7 +61,7 @@ def demo(operator: Operator) -> None:
     asyncio.run(act())
 
 
-async def _onboard(operator: Operator, registry: Registry, name: str) -> None:
+async def _onboard(operator: Operator, name: str, registry: Registry) -> None:
     """Onboard the first application and print its credentials and the calls to try, to standard output alone."""
     if await registry.applications.all():
         return

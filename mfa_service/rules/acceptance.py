@@ -21,8 +21,8 @@ from mfa_service.errors import (
 )
 from mfa_service.model import Acceptance, Challenge, Device, DeviceStatus, Purpose, Settlement, Verdict
 from mfa_service.otp import totp
-from mfa_service.ports import Challenges, Clock, Devices, NotAccepted, NotCharged, Sealing
-from mfa_service.rules.guessing import refuse_waiting
+from mfa_service.ports import Alerts, Challenges, Clock, Devices, NotAccepted, NotCharged, Sealing
+from mfa_service.rules.guessing import calls_for_alert, refuse_waiting
 from mfa_service.sealing import device_context
 
 
@@ -49,16 +49,25 @@ class CodeScale:
         devices: where codes are charged and accepted.
         sealing: opens the devices' secrets.
         clock: the time that codes are compared at.
+        alerts: told of devices that are guessed at.
         policy: the limits.
     """
 
     def __init__(
-        self, *, challenges: Challenges, devices: Devices, sealing: Sealing, clock: Clock, policy: CodePolicy
+        self,
+        *,
+        challenges: Challenges,
+        devices: Devices,
+        sealing: Sealing,
+        clock: Clock,
+        alerts: Alerts,
+        policy: CodePolicy,
     ) -> None:
         self._challenges = challenges
         self._devices = devices
         self._sealing = sealing
         self._clock = clock
+        self._alerts = alerts
         self._policy = policy
 
     async def device_of(self, challenge: Challenge) -> Device:
@@ -155,9 +164,11 @@ class CodeScale:
     async def _charge(self, device: Device, *, is_last: bool) -> None:
         """Charge a wrong code to its device; the last one that a pending device's activation takes removes it."""
         try:
-            await self._devices.charge(device.id)
+            charged = await self._devices.charge(device.id)
         except NotCharged:
             await self._refuse_uncharged(device)
+        if calls_for_alert(charged):
+            self._alerts.many_wrong_codes(device, failures=charged.slow_failures)
         if is_last and device.status is DeviceStatus.PENDING:
             await self._devices.remove_pending(device.id)
 

@@ -4,9 +4,22 @@ Sources: RFC 4226 §7.3 (throttling by a growing delay), NIST SP 800-63B §5.2.2
 """
 
 from mfa_service.errors import DeviceWaits
-from mfa_service.model import Device, DeviceStatus, GuessingLimits
+from mfa_service.model import Charged, Device, DeviceStatus, GuessingLimits
+
+WORST_ODDS_PER_DAY = 1 / 1_000
+"""No device may be easier to guess at within a day."""
+
+RIGHT_CODES_A_DAY = 10
+"""Logins of a device's owner that a guesser may count on within a day: each sets the count of wrong codes back."""
 
 _DAY_MS = 86_400_000
+
+SLOW_WINDOW_MS = 30 * _DAY_MS
+"""How long wrong codes are counted that no right code clears, from the first of them on."""
+
+ALERT_AT = 20
+"""Wrong codes within that window that operators are told of."""
+
 _CODES = 1_000_000  # of a six-digit device, the easiest to guess
 
 
@@ -30,28 +43,44 @@ def limits(*, free_failures: int, first_wait_s: int, longest_wait_s: int, disabl
     return GuessingLimits(waits_ms=tuple(waits_ms), disable_after=disable_after)
 
 
-def guesses_per_day(limits: GuessingLimits) -> int:
-    """Return how many wrong codes a device takes at most within one day, from none on."""
-    elapsed_ms = 0
-    for failures in range(1, limits.disable_after + 1):
-        if elapsed_ms >= _DAY_MS:
-            return failures - 1
-        elapsed_ms += limits.waits_ms[failures]
-    return limits.disable_after
+def guesses_per_day(limits: GuessingLimits, *, right_codes: int = 0) -> int:
+    """Return how many wrong codes a device takes at most within one day, from none on.
+
+    Args:
+        limits: the waits and the block.
+        right_codes: how often within the day, evenly, its owner sets the count back.
+    """
+    stretches = right_codes + 1
+    return stretches * _guesses_within(_DAY_MS // stretches, limits)
 
 
-def odds_per_day(limits: GuessingLimits, *, window_steps: int) -> float:
+def odds_per_day(limits: GuessingLimits, *, window_steps: int, right_codes: int = 0) -> float:
     """Return the odds that a guesser hits a code of a six-digit device within one day.
 
     Args:
         limits: the waits and the block.
         window_steps: how many steps either side of now are accepted; each adds a code that counts.
+        right_codes: as for `guesses_per_day`.
 
     Returns:
         A probability between 0 and 1.
     """
-    codes_in_window = 2 * window_steps + 1
-    return min(1.0, guesses_per_day(limits) * codes_in_window / _CODES)
+    return _odds(guesses_per_day(limits, right_codes=right_codes), window_steps)
+
+
+def odds_per_challenge(*, max_attempts: int, window_steps: int) -> float:
+    """Return the odds that a guesser hits a code of a six-digit device on one challenge."""
+    return _odds(max_attempts, window_steps)
+
+
+def slow_failures(device: Device) -> int:
+    """Return the wrong codes within the slow counter's window when the device was read; right ones clear none."""
+    return device.slow_failures if device.read_at_ms < device.slow_since_ms + SLOW_WINDOW_MS else 0
+
+
+def calls_for_alert(charged: Charged) -> bool:
+    """Whether this very wrong code is the one to tell operators of: one code of each window is."""
+    return charged.slow_failures == ALERT_AT
 
 
 def refuse_waiting(device: Device) -> None:
@@ -65,3 +94,17 @@ def refuse_waiting(device: Device) -> None:
     left_ms = device.locked_until_ms - device.read_at_ms
     if left_ms > 0:
         raise DeviceWaits(-(-left_ms // 1000))
+
+
+def _guesses_within(stretch_ms: int, limits: GuessingLimits) -> int:
+    elapsed_ms = 0
+    for failures in range(1, limits.disable_after + 1):
+        if elapsed_ms >= stretch_ms:
+            return failures - 1
+        elapsed_ms += limits.waits_ms[failures]
+    return limits.disable_after
+
+
+def _odds(guesses: int, window_steps: int) -> float:
+    codes_in_window = 2 * window_steps + 1
+    return min(1.0, guesses * codes_in_window / _CODES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import HttpVersion11
 from multidict import istr
 
@@ -67,7 +67,7 @@ async def read(request: web.BaseRequest, *, media: frozenset[MediaType], most_by
     if content.is_eof():
         if content.total_bytes > most_bytes:
             raise BodyTooLarge
-        return Body(media_type, content.read_nowait())
+        return Body(media_type, _complete(content))
     if (request.content_length or 0) > most_bytes:
         raise BodyTooLarge
     if headers.get(_EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
@@ -79,6 +79,14 @@ def _ask_for_body(request: web.BaseRequest) -> None:
     """Send the interim answer that a caller waits for before it sends a body (RFC 9110 §10.1.1)."""
     if request.transport is not None and not request.content.total_bytes:
         request.transport.write(_CONTINUE)
+
+
+def _complete(content: StreamReader) -> bytes:
+    """Return the octets of a body that is all there, unless its connection has gone away since."""
+    try:
+        return content.read_nowait()
+    except (web.RequestPayloadError, OSError):
+        raise MalformedRequest from None
 
 
 async def _rest(request: web.BaseRequest, most_bytes: int, timeout_s: float) -> bytes:

@@ -10,7 +10,7 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 from multidict import istr
 
 from mfa_service.errors import ScopeMissing
-from mfa_service.ports import Clock, RandomBytes, TokenVerifier
+from mfa_service.ports import Clock, Quotas, RandomBytes, TokenVerifier
 from mfa_service.web import bodies, paths, tracing
 from mfa_service.web.answers import Answer, WireFormat
 from mfa_service.web.credentials import bearer_token
@@ -68,6 +68,7 @@ class Dispatch:
         fault_log: takes what operators must see.
         bind_trace_id: called with each request's trace id, in the request's own context, before anything else.
         limits: of bodies.
+        quotas: how much each application may ask; None sets no limit.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Dispatch:
         fault_log: FaultLog,
         bind_trace_id: Callable[[str], object] | None,
         limits: Limits,
+        quotas: Quotas | None = None,
     ) -> None:
         self._routes = routes
         self._verifier = verifier
@@ -90,6 +92,7 @@ class Dispatch:
         self._fault_log = fault_log
         self._bind_trace_id = bind_trace_id
         self._limits = limits
+        self._quotas = quotas
         self._wire = WireFormat()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -126,6 +129,8 @@ class Dispatch:
         if not route.public:
             principal = await self._verifier.verify(bearer_token(call.authorization))
             call.principal, call.client_id = principal, principal.client_id
+            if self._quotas is not None:
+                self._quotas.spend(principal.application_id)
             if route.scope not in principal.scopes:
                 raise ScopeMissing(str(route.scope))
         if query and route.query is not None:

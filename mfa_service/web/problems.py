@@ -80,6 +80,16 @@ def _device_waits(error: errors.DeviceWaits) -> Problem:
     )
 
 
+def _quota_exceeded(error: errors.QuotaExceeded) -> Problem:
+    return Problem(
+        429,
+        "10035",
+        "Too many requests or wrong client secrets: try again after the seconds that Retry-After tells.",
+        headers=(("Retry-After", str(error.retry_after_s)),),
+        oauth_error="temporarily_unavailable",
+    )
+
+
 def _method_not_allowed(refusal: refusals.MethodNotAllowed) -> Problem:
     return Problem(
         405, "10034", "This path has no such method: use one that Allow names.", headers=(("Allow", refusal.allow),)
@@ -100,7 +110,6 @@ _UNAVAILABLE = Problem(
 
 _UNAVAILABLE_ALARM = replace(_UNAVAILABLE, alarm=True)
 
-# The quota's row, 429 10035 with Retry-After, comes in with the quotas.
 TABLE: Mapping[type[Exception], Problem | Callable[[Any], Problem]] = {
     errors.TokenExpired: Problem(401, "10001", "The access token has expired: get a new one.", headers=_INVALID_TOKEN),
     errors.AccessDenied: _access_denied,
@@ -137,6 +146,7 @@ TABLE: Mapping[type[Exception], Problem | Callable[[Any], Problem]] = {
         oauth_error="invalid_scope",
     ),
     errors.ScopeMissing: _scope_missing,
+    errors.QuotaExceeded: _quota_exceeded,
     errors.DeviceNotFound: Problem(404, "10050", "The user has no device of this name: list the devices."),
     errors.DeviceNotUsable: Problem(
         404, "100016", "The user has no active device of this name: choose another one or activate it."

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
-from mfa_service.ports import Clock, RandomBytes, TokenIssuer, TokenVerifier
+from mfa_service.ports import Clock, Quotas, RandomBytes, TokenIssuer, TokenVerifier
 from mfa_service.rules.authentication import Authentication
 from mfa_service.rules.registration import Registration
 from mfa_service.web import answers
@@ -48,6 +48,7 @@ def build_service(
     request_log: RequestLog,
     fault_log: FaultLog,
     limits: Limits,
+    quotas: Quotas | None = None,
     bind_trace_id: Callable[[str], object] | None = None,
     pages: Sequence[Route] = (),
 ) -> Server:
@@ -65,6 +66,7 @@ def build_service(
         request_log: takes one line a request.
         fault_log: takes what operators must see.
         limits: of connections and bodies.
+        quotas: how much each application may ask with its tokens; None sets no limit.
         bind_trace_id: called with each request's trace id in the request's own context.
         pages: further public routes, at the root.
     """
@@ -84,6 +86,7 @@ def build_service(
         fault_log=fault_log,
         bind_trace_id=bind_trace_id,
         limits=limits,
+        quotas=quotas,
     )
     return build_server(dispatch, limits)
 

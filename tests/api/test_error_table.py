@@ -517,6 +517,29 @@ async def token_call_of_a_disabled_client(shop: Caller) -> Response:
     return await shop.service.token_call(data=shop.grant)
 
 
+@row(429, "10035", error="temporarily_unavailable", headers={"Retry-After": "6", "WWW-Authenticate": None})
+async def token_call_with_too_many_wrong_secrets(shop: Caller) -> Response:
+    for _ in range(10):
+        await token_call_with_a_wrong_secret(shop)
+    return await token_call_with_a_wrong_secret(shop)
+
+
+# The quota
+
+ONE_A_SECOND: dict[str, object] = {"quota.requests_per_s": 1, "quota.burst": 1}
+
+
+@row(429, "10035", headers={"Retry-After": "1"}, settings=ONE_A_SECOND)
+async def call_over_the_quota(shop: Caller) -> Response:
+    return await shop.devices()  # the token call took what there was
+
+
+@row(429, "10035", headers={"Retry-After": "1"}, error="temporarily_unavailable", settings=ONE_A_SECOND)
+async def token_call_over_the_quota(shop: Caller) -> Response:
+    await shop.token()
+    return await shop.service.token_call(data=shop.grant)
+
+
 # HTTP
 
 
@@ -639,7 +662,7 @@ def test_every_row_of_the_table_is_brought_about() -> None:
         (401, "10001"), (401, "10002"), (404, "10003"), (400, "10005"), (404, "10006"), (409, "10006"),
         (404, "10007"), (400, "10008"), (400, "10009"), (409, "10010"), (409, "10014"), (500, "10015"),
         (503, "10015"), (429, "10026"), (429, "10027"), (400, "10028"), (400, "10030"), (400, "10031"),
-        (400, "10032"), (404, "10050"), (404, "100016"), (403, "10033"), (404, "10034"), (405, "10034"),
+        (400, "10032"), (404, "10050"), (404, "100016"), (403, "10033"), (404, "10034"), (405, "10034"), (429, "10035"),
         (413, "10034"), (415, "10034"), (400, "10034"), (408, "10034"), (414, "10034"), (431, "10034"),
     }  # fmt: skip
 

@@ -160,11 +160,11 @@ async def test_a_wrong_code_stays_charged_over_a_kill(tmp_path: Path) -> None:
 
 async def test_a_told_end_is_a_clean_one_and_a_second_server_is_refused_meanwhile(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        code, stdout, stderr = await done(tmp_path, "serve")
+        code, stdout, stderr = await done(tmp_path, "serve", "--onboard", "demo")
         assert (code, stdout) == (1, "")
-        assert stderr.startswith("Error: data_dir: another server runs on ")
-        assert "keeps its challenges in memory" in stderr
+        assert stderr.startswith("Error: data_dir, database.url: another server runs on this registry ")
         assert stderr.count("\n") == 1
+        assert await done(tmp_path, "applications", "list", "--json") == (0, "[]\n", "")
         assert (await server.send("GET", USER))[0] == 401  # the first one serves on
         assert await server.end(signal.SIGTERM) == 0
 

@@ -60,8 +60,10 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     assert {
         "mfa_service/py.typed",
         "mfa_service/stores/scripts/settle.lua",
+        "mfa_service/stores/scripts/lease.lua",
         "mfa_service/stores/migrations/env.py",
         "mfa_service/stores/migrations/versions/0001_registry.py",
+        "mfa_service/stores/migrations/versions/0002_slow_failures.py",
     } <= inside
 
 

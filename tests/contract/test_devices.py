@@ -8,8 +8,19 @@ import pytest
 import sqlalchemy as sa
 
 from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, TooManyDevices
-from mfa_service.model import Acceptance, Device, DeviceStatus, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
+from mfa_service.model import (
+    Acceptance,
+    Charged,
+    Device,
+    DeviceStatus,
+    NewDevice,
+    Owner,
+    Purpose,
+    SealedSecret,
+    TotpParameters,
+)
 from mfa_service.ports import NotAccepted, NotCharged
+from mfa_service.rules import guessing
 from mfa_service.stores.sql import Registry
 from tests.contract.sql_stores import LIMITS, Stage
 
@@ -46,10 +57,10 @@ async def activate(stage: Stage, device: NewDevice | None = None) -> None:
     await accept(stage, STEP, "a0", device_id=device.id, purpose=Purpose.ACTIVATION)
 
 
-async def outcomes(calls: Iterable[Awaitable[None]]) -> Counter[str]:
+async def outcomes(calls: Iterable[Awaitable[object]]) -> Counter[str]:
     """Run calls at once and count how they end."""
     results = await asyncio.gather(*calls, return_exceptions=True)
-    return Counter("done" if result is None else type(result).__name__ for result in results)
+    return Counter(type(result).__name__ if isinstance(result, BaseException) else "done" for result in results)
 
 
 async def device(stage: Stage, device_id: str = "d1") -> Device:
@@ -73,6 +84,8 @@ async def test_a_registered_device_is_read_back_as_it_was_given(stage: Stage) ->
         last_auth_id="",
         earlier_acceptances="",
         failures=0,
+        slow_failures=0,
+        slow_since_ms=0,
         locked_until_ms=0,
         pending_until_ms=now_ms + TTL_S * 1000,
         created_at_ms=7,
@@ -341,6 +354,72 @@ async def test_a_device_blocked_before_it_was_activated_is_not_activated_by_unlo
     assert (await device(stage)).status is DeviceStatus.BLOCKED
     await stage.registry.devices.unlock(ALICE, "phone")
     assert (await device(stage)).status is DeviceStatus.PENDING
+
+
+# The slow counter of wrong codes
+
+MONTH_S = 30 * 86_400
+
+
+async def charge_and_clear(stage: Stage, times: int, *, step: int = STEP + 1) -> list[Charged]:
+    """Charge wrong codes one after another, each followed by a right one."""
+    charged = []
+    for number in range(times):
+        charged.append(await stage.registry.devices.charge("d1"))
+        await accept(stage, step + number, f"b{step + number}")
+    return charged
+
+
+async def test_each_charge_tells_both_counts_and_a_right_code_clears_one_of_them(stage: Stage) -> None:
+    await activate(stage)
+    assert await charge_and_clear(stage, 3) == [Charged(1, 1), Charged(1, 2), Charged(1, 3)]
+    now = await device(stage)
+    assert (now.failures, now.slow_failures, now.slow_since_ms) == (0, 3, stage.clock.now_ms())
+    assert await stage.registry.devices.charge("d1") == Charged(1, 4)
+    assert await stage.registry.devices.charge("d1") == Charged(2, 5)
+
+
+async def test_the_slow_counter_begins_anew_thirty_days_after_its_first_wrong_code(stage: Stage) -> None:
+    await activate(stage)
+    began_ms = stage.clock.now_ms()
+    await charge_and_clear(stage, 2)
+    await stage.advance(MONTH_S - 0.001)
+    assert await charge_and_clear(stage, 1, step=STEP + 10) == [Charged(1, 3)]
+    assert guessing.slow_failures(await device(stage)) == 3
+    assert (await device(stage)).slow_since_ms == began_ms
+    await stage.advance(0.001)
+    assert guessing.slow_failures(await device(stage)) == 0
+    assert await charge_and_clear(stage, 2, step=STEP + 20) == [Charged(1, 1), Charged(1, 2)]
+    assert (await device(stage)).slow_since_ms == stage.clock.now_ms()
+
+
+async def test_an_operators_unlocking_leaves_the_slow_counter(stage: Stage) -> None:
+    await activate(stage)
+    await block(stage)
+    await stage.registry.devices.unlock(ALICE, "phone")
+    assert (await device(stage)).slow_failures == LIMITS.disable_after
+
+
+async def test_a_wrong_code_that_is_not_charged_raises_no_counter(stage: Stage) -> None:
+    await activate(stage)
+    await outcomes(stage.registry.devices.charge("d1") for _ in range(10))
+    now = await device(stage)
+    assert (now.failures, now.slow_failures) == (3, 3)
+
+
+async def test_a_device_that_is_registered_anew_has_no_wrong_codes(stage: Stage) -> None:
+    await register(stage, new())
+    await stage.registry.devices.charge("d1")
+    await register(stage, new(device_id="d2"))
+    assert (await device(stage, "d2")).slow_failures == 0
+
+
+async def test_of_wrong_codes_given_to_many_workers_each_gets_a_count_of_its_own(
+    stage: Stage, workers: list[Registry]
+) -> None:
+    await activate(stage)
+    charged = await asyncio.gather(*(worker.devices.charge("d1") for worker in workers))
+    assert sorted(one.slow_failures for one in charged) == [1, 2, 3]
 
 
 # Many workers on one database

@@ -10,6 +10,7 @@ from mfa_service import app
 from mfa_service import settings as settings_module
 from mfa_service.errors import SettingsInvalid, StoreUnavailable
 from mfa_service.stores.sql import Registry
+from mfa_service.stores.sql.hold import FileHold
 from mfa_service.web.service import Server
 from tests.contract.sql_stores import Stage
 
@@ -24,7 +25,6 @@ on_postgresql = pytest.mark.parametrize("empty_registry_url", ["postgresql"], in
 on_sqlite = pytest.mark.parametrize("empty_registry_url", ["sqlite"], indirect=True)
 
 
-@on_postgresql
 async def test_a_second_server_is_refused_until_the_first_lets_go(workers: list[Registry]) -> None:
     first, second = (registry.hold() for registry in workers[:2])
     await first.take()
@@ -53,7 +53,6 @@ async def test_a_hold_whose_connection_was_lost_is_told_of_and_taken_again(
     await first.release()
 
 
-@on_postgresql
 async def test_a_hold_keeps_no_call_from_its_registry(workers: list[Registry]) -> None:
     first, second, _ = workers
     hold = first.hold()
@@ -65,13 +64,22 @@ async def test_a_hold_keeps_no_call_from_its_registry(workers: list[Registry]) -
 
 
 @on_sqlite
-async def test_a_file_is_held_by_its_folder_and_not_here(workers: list[Registry]) -> None:
-    for registry in workers[:2]:
-        await registry.hold().take()
-        await registry.ping()
+async def test_a_file_of_two_names_is_one_registry(workers: list[Registry]) -> None:
+    hold = workers[0].hold()
+    await hold.take()
+    path = workers[0].database.file
+    link = path.with_name("link")
+    link.symlink_to(path)
+    with pytest.raises(SettingsInvalid, match=REFUSED):
+        await FileHold(link).take()
+    await hold.release()
 
 
-@on_postgresql
+async def test_a_lock_that_cannot_be_made_is_a_database_out_of_reach(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="database file's lock: No such file or directory"):
+        await FileHold(tmp_path / "nowhere" / "registry.sqlite3").take()
+
+
 async def test_two_services_on_one_registry_need_redis(stage: Stage, tmp_path: Path) -> None:
     def service(name: str) -> AbstractAsyncContextManager[Server]:
         flags = {

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mfa_service.errors import SettingsInvalid, StoreUnavailable
-from mfa_service.model import Challenge, Purpose, Settlement, Verdict
-from mfa_service.stores.redis import open_challenges
+from mfa_service.model import Challenge, Purpose, QuotaLimits, Settlement, Verdict
+from mfa_service.stores.redis import RedisQuotaLeases, open_challenges, open_client
 from tests.servers.valkey import Deployment, Server, free_port, standalone
 
 PASSWORD = "p@ss/w:rd"
@@ -107,6 +107,24 @@ async def test_a_user_of_the_needed_commands_alone_is_accepted(guarded: Server) 
     needed = ("+info", "+set", "+get", "+eval", "+evalsha", "+ping")
     guarded.command("ACL", "SETUSER", "least", "reset", "on", ">known", "~mfa:c:*", *needed)
     await works(f"redis://least:known@{guarded.address}")
+
+
+async def test_leases_need_the_command_time_and_keys_of_their_own(guarded: Server) -> None:
+    needed = ("+info", "+set", "+get", "+eval", "+evalsha", "+ping")
+    guarded.command("ACL", "SETUSER", "leasing", "reset", "on", ">known", "~mfa:c:*", *needed)
+    url = f"redis://leasing:known@{guarded.address}"
+    with pytest.raises(SettingsInvalid, match=r"may not run TIME on keys mfa:\*"):
+        await open_client(url, prefix="mfa:", leases=True)
+    guarded.command("ACL", "SETUSER", "leasing", "+time")
+    with pytest.raises(SettingsInvalid, match=r"may not run EVAL on keys mfa:\*"):
+        await open_client(url, prefix="mfa:", leases=True)
+    guarded.command("ACL", "SETUSER", "leasing", "~mfa:q:*")
+    client = await open_client(url, prefix="mfa:", leases=True)
+    try:
+        lease = await RedisQuotaLeases(client, prefix="mfa:").lease("shop", 1, QuotaLimits(1, 5))
+    finally:
+        await client.close()
+    assert (lease.granted, lease.left) == (1, 4.0)
 
 
 async def test_a_database_that_is_not_there_is_refused(guarded: Server) -> None:

@@ -15,10 +15,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from mfa_service.errors import SchemaStale, SettingsInvalid, StoreUnavailable
+from mfa_service.model import Charged
 from mfa_service.stores.sql import Registry, open_registry, schema
 from mfa_service.stores.sql.tables import metadata
+from mfa_service.stores.sql.urls import parse
 from tests.clocks import ManualClock
-from tests.contract.sql_stores import LIMITS, sqlite_url
+from tests.contract.sql_stores import LIMITS, SHOP, sqlite_url
 from tests.servers import postgres
 
 
@@ -88,6 +90,27 @@ async def test_the_revisions_make_the_tables_that_the_code_reads(empty_database_
 
     async with opened(empty_database_url) as registry:
         assert await registry.database.look(differences) == []
+
+
+async def test_the_version_before_goes_on_adding_devices_to_an_upgraded_schema(empty_database_url: str) -> None:
+    engine = schema._engine(parse(empty_database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(schema._run_alembic, "0001")
+    await engine.dispose()
+    columns = (
+        "id, application_id, user_name, name, slot, status, algorithm, digits, period_s, key_id, secret, last_step, "
+        "last_auth_id, earlier_acceptances, failures, locked_until_ms, pending_until_ms, created_at_ms, last_used_ms"
+    )
+    values = "'shop', 'alice', :id, :slot, 'ACTIVE', 'SHA1', 6, 30, 'k', :secret, -1, '', '', 2, 0, 0, 7, 0"
+    insert = sa.text(f"INSERT INTO devices ({columns}) VALUES (:id, {values})")  # noqa: S608  constants, as written above
+    async with opened(empty_database_url) as registry:
+        await registry.applications.add(SHOP)
+        for slot, name in ((1, "before"), (2, "after")):
+            async with registry.database.transaction() as connection:
+                await connection.execute(insert, {"id": name, "slot": slot, "secret": b"sealed"})
+            await schema.upgrade(empty_database_url)
+        for name in ("before", "after"):
+            assert await registry.devices.charge(name) == Charged(3, 1)
 
 
 def test_the_newest_revision_is_the_one_that_this_version_asks_for() -> None:

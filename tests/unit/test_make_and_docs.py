@@ -34,6 +34,7 @@ def test_the_readme_explains_every_error() -> None:
         errors.ClientRefused: errors.ClientRefused(basic=True),
         errors.ScopeMissing: errors.ScopeMissing("mfa:enroll"),
         errors.DeviceWaits: errors.DeviceWaits(30),
+        errors.QuotaExceeded: errors.QuotaExceeded(1),
     }
     rows = [row for row in TABLE.values() if isinstance(row, Problem)]
     rows += [problem_of(error) for error in samples.values()]

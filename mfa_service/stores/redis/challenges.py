@@ -4,21 +4,14 @@ A value is `attempts:taken step:purpose:device:application`. Nothing in it or in
 words, and no code is kept, nor a digest of one.
 """
 
-import asyncio
-from functools import partial
 from types import MappingProxyType
 
 from mfa_service.errors import ChallengeNotFound, ChallengeSpent, StoreUnavailable
 from mfa_service.model import Challenge, Purpose, Settlement, Verdict
-from mfa_service.stores.redis.client import Client, Route, Script, Standalone
-from mfa_service.stores.redis.cluster import Cluster
-from mfa_service.stores.redis.link import LOST, connect
-from mfa_service.stores.redis.node import Node
-from mfa_service.stores.redis.sentinel import SentinelMaster
-from mfa_service.stores.redis.startup import STARTUP_DEADLINE_S, explained, require_fit
-from mfa_service.stores.redis.urls import Servers, Topology, parse
+from mfa_service.stores.redis.client import Client
+from mfa_service.stores.redis.opening import open_client
+from mfa_service.stores.redis.scripts import SETTLE
 
-_SETTLE = Script("settle")
 _SETTLEMENTS = MappingProxyType({settlement.value.encode(): settlement for settlement in Settlement})
 
 
@@ -60,7 +53,7 @@ class RedisChallenges:
     async def settle(self, auth_id: str, verdict: Verdict, *, step: int | None, max_attempts: int) -> Settlement:
         """Put a verdict on record, as the port says."""
         given = "" if step is None else step
-        reply: bytes = await self._client.run(_SETTLE, self._key(auth_id), verdict.value, given, max_attempts)
+        reply: bytes = await self._client.run(SETTLE, self._key(auth_id), verdict.value, given, max_attempts)
         if reply == b"absent":
             raise ChallengeNotFound
         if reply == b"spent":
@@ -86,48 +79,6 @@ class RedisChallenges:
 async def open_challenges(
     url: str, *, prefix: str = "mfa:", allow_eviction: bool = False, deadline_s: float = 0.8
 ) -> RedisChallenges:
-    """Connect to a Redis or Valkey and return the challenges in it, after checking that it is fit to hold them.
-
-    Its user needs the commands INFO, PING, SET, GET, EVAL and EVALSHA on the keys of the prefix; behind Sentinel ROLE,
-    in a Cluster CLUSTER SLOTS and ASKING as well.
-
-    Args:
-        url: as `mfa_service.stores.redis.urls.parse` reads it.
-        prefix: what every key begins with.
-        allow_eviction: take a server whose eviction policy may drop open challenges.
-        deadline_s: how long one batch of calls may take.
-
-    Raises:
-        SettingsInvalid: the URL, the credentials, the certificate, the user's permissions or the server's eviction
-            policy are not fit; the text says which.
-        StoreUnavailable: a server is out of reach.
-    """
-    servers = parse(url)
-    route = await _open_route(servers, deadline_s=deadline_s)
-    try:
-        clustered = servers.topology is Topology.CLUSTER
-        await require_fit(route, _SETTLE, prefix=prefix, allow_eviction=allow_eviction, clustered=clustered)
-    except BaseException:
-        await route.close()
-        raise
-    return RedisChallenges(Client(route, deadline_s=deadline_s), prefix=prefix)
-
-
-async def _open_route(servers: Servers, *, deadline_s: float) -> Route:
-    address = servers.addresses[0]
-    match servers.topology:
-        case Topology.STANDALONE:
-            return Standalone(
-                Node(address, partial(connect, servers.connection, address, servers.options), deadline_s=deadline_s)
-            )
-        case Topology.SENTINEL:
-            return Standalone(Node((servers.service, 0), SentinelMaster(servers).connect, deadline_s=deadline_s))
-        case Topology.CLUSTER:
-            cluster = Cluster(servers, deadline_s=deadline_s)
-            try:
-                async with asyncio.timeout(STARTUP_DEADLINE_S):
-                    await cluster.open()
-            except LOST as error:
-                await cluster.close()
-                raise explained(error) from error
-            return cluster
+    """Connect to a Redis or Valkey and return the challenges in it; as `open_client`."""
+    client = await open_client(url, prefix=prefix, allow_eviction=allow_eviction, deadline_s=deadline_s)
+    return RedisChallenges(client, prefix=prefix)

@@ -76,15 +76,18 @@ class Script:
 
     Args:
         name: the file in `mfa_service/stores/scripts`, without `.lua`.
+
+    Attributes:
+        sha: the SHA-1 of the script, in hexadecimal digits.
     """
 
     def __init__(self, name: str) -> None:
         self._source = (resources.files("mfa_service.stores") / "scripts" / f"{name}.lua").read_bytes()
-        self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        self.sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
 
     def by_sha(self, key: bytes, *arguments: str | int) -> Command:
         """Return the short command, which the server may answer with NOSCRIPT."""
-        return command(b"EVALSHA", self._sha, b"1", key, *arguments)
+        return command(b"EVALSHA", self.sha, b"1", key, *arguments)
 
     def by_source(self, key: bytes, *arguments: str | int) -> Command:
         """Return the command that carries the script and makes the server know it."""

@@ -1,4 +1,4 @@
-"""Whether a Redis is fit to hold challenges, found out before the first of them; an unfit one says why."""
+"""Whether a Redis is fit to hold challenges and leases, found out before the first of them; an unfit one says why."""
 
 import asyncio
 import itertools
@@ -8,31 +8,34 @@ from collections.abc import Iterator
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from mfa_service.errors import MfaError, SettingsInvalid, StoreUnavailable
-from mfa_service.stores.redis.client import Route, Script
+from mfa_service.stores.redis.client import Route
 from mfa_service.stores.redis.link import LOST, Command, Reply, ask, command
 from mfa_service.stores.redis.node import Node
+from mfa_service.stores.redis.scripts import LEASE, SETTLE
 from mfa_service.stores.redis.sentinel import UnknownService
 
 STARTUP_DEADLINE_S = 5.0
 
 
-async def require_fit(route: Route, script: Script, *, prefix: str, allow_eviction: bool, clustered: bool) -> None:
+async def require_fit(route: Route, *, prefix: str, allow_eviction: bool, clustered: bool, leases: bool) -> None:
     """Return if every master keeps what it is given and lets us run what we need.
 
     Args:
         route: the servers.
-        script: the script that will be run.
         prefix: what our keys begin with.
         allow_eviction: whether a server may throw away keys that still live.
         clustered: whether the servers are meant to be a Cluster.
+        leases: whether they are to keep leases of quotas too.
 
     Raises:
         SettingsInvalid: a server is not fit, or refuses us; the text says what to change.
         StoreUnavailable: a server is out of reach.
     """
     for node in route.masters():
-        rehearsal = _rehearsal(_key_on(route, node, prefix), script)
-        commands = (command("INFO"), *rehearsal.values())
+        rehearsal = _rehearsal(_key_on(route, node, f"{prefix}c:"))
+        if leases:
+            rehearsal += _rehearsal_of_leases(_key_on(route, node, f"{prefix}q:"))
+        commands = (command("INFO"), *(one for _, one in rehearsal))
         try:
             async with asyncio.timeout(STARTUP_DEADLINE_S):
                 information, *replies = await ask(node.connect, *commands)
@@ -40,7 +43,7 @@ async def require_fit(route: Route, script: Script, *, prefix: str, allow_evicti
             raise explained(error) from error
         _require_done("INFO", information, node, prefix)
         _require_fit_server(node, information.decode(), allow_eviction=allow_eviction, clustered=clustered)
-        for name, reply in zip(rehearsal, replies, strict=True):
+        for (name, _), reply in zip(rehearsal, replies, strict=True):
             _require_done(name, reply, node, prefix)
 
 
@@ -89,19 +92,24 @@ def _require_fit_server(node: Node, information: str, *, allow_eviction: bool, c
         )
 
 
-def _rehearsal(key: bytes, script: Script) -> dict[str, Command]:
-    """Return the commands of a challenge's life, on a key that is gone within a second."""
-    return {
-        "SET": command("SET", key, "0::rehearsal", "PX", 1000),
-        "GET": command("GET", key),
-        "EVALSHA": script.by_sha(key, "used", 0, 1),
-        "EVAL": script.by_source(key, "match", 0, 1),
-        "PING": command("PING"),
-    }
+def _rehearsal(key: bytes) -> list[tuple[str, Command]]:
+    """Return the commands of a challenge's life by name, on a key that is gone within a second."""
+    return [
+        ("SET", command("SET", key, "0::rehearsal", "PX", 1000)),
+        ("GET", command("GET", key)),
+        ("EVALSHA", SETTLE.by_sha(key, "used", 0, 1)),
+        ("EVAL", SETTLE.by_source(key, "match", 0, 1)),
+        ("PING", command("PING")),
+    ]
+
+
+def _rehearsal_of_leases(key: bytes) -> list[tuple[str, Command]]:
+    """Return what a lease needs besides; the one it takes is gone within a second."""
+    return [("TIME", command("TIME")), ("EVAL", LEASE.by_source(key, 1, 1_000, 1))]
 
 
 def _key_on(route: Route, node: Node, prefix: str) -> bytes:
-    keys = (f"{prefix}c:startup-{number}".encode() for number in itertools.count())
+    keys = (f"{prefix}startup-{number}".encode() for number in itertools.count())
     return next(key for key in keys if route.node_for(key) is node)
 
 

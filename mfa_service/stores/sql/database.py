@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -36,6 +37,11 @@ class Database:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._transactional.dialect.name
+
+    @property
+    def file(self) -> Path:
+        """Where an SQLite database is."""
+        return Path(self._transactional.url.database or "")
 
     async def read(
         self, statement: sa.Executable, parameters: Mapping[str, str] | None = None

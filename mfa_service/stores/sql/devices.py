@@ -11,6 +11,7 @@ from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, StoreU
 from mfa_service.model import (
     Acceptance,
     Algorithm,
+    Charged,
     Device,
     DeviceStatus,
     GuessingLimits,
@@ -69,7 +70,7 @@ class SqlDevices:
         self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=lambda name: name)
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
-        self._judge: Batcher[_Accept | _Charge, None] = Batcher(
+        self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
             self._send_judgements, key=_key, apart=lambda one: one.device_id
         )
 
@@ -107,10 +108,10 @@ class SqlDevices:
         except Missing:
             raise NotAccepted from None
 
-    async def charge(self, device_id: str) -> None:
+    async def charge(self, device_id: str) -> Charged:
         """Count one wrong code, as the port says."""
         try:
-            await self._judge.submit(_Charge(device_id))
+            return cast("Charged", await self._judge.submit(_Charge(device_id)))
         except Missing:
             raise NotCharged from None
 
@@ -121,7 +122,7 @@ class SqlDevices:
             .where(*_of(owner), statements.is_there())
             .order_by(devices.c.created_at_ms, devices.c.id)
         )
-        return [_device(row) for row in await self._database.read(query)]
+        return [device_of(row) for row in await self._database.read(query)]
 
     async def owners_named(self, user_name: str) -> Sequence[Owner]:
         """Return the owners of this user name, as the port says."""
@@ -163,7 +164,7 @@ class SqlDevices:
         return await self._delete(devices.c.id.in_(some))
 
     async def unlock(self, owner: Owner, name: str) -> None:
-        """Clear the wrong codes, the wait and the block of a device, as the port says."""
+        """Clear the wrong codes in a row, the wait and the block of a device, as the port says."""
         was_pending = devices.c.pending_until_ms > 0
         before_block = sa.case((was_pending, DeviceStatus.PENDING.value), else_=DeviceStatus.ACTIVE.value)
         statement = (
@@ -180,26 +181,26 @@ class SqlDevices:
 
     async def _send_get(self, batch: Sequence[str]) -> Mapping[Hashable, Device]:
         rows = await self._database.read(self._statements.get, _parameter([(device_id,) for device_id in batch]))
-        return {row.id: _device(row) for row in rows}
+        return {row.id: device_of(row) for row in rows}
 
     async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
         rows = await self._database.read(self._statements.find, _parameter(batch))
-        return {_Name(row.application_id, row.user_name, row.name): _device(row) for row in rows}
+        return {_Name(row.application_id, row.user_name, row.name): device_of(row) for row in rows}
 
-    async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, None]:
+    async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, Charged | None]:
         """Accept the right codes, then charge the wrong ones.
 
         In that order, because an acceptance may be carried out twice without harm where the charges fail after it.
         """
         accepts = [one for one in batch if isinstance(one, _Accept)]
         charges = [one for one in batch if isinstance(one, _Charge)]
-        judged: dict[Hashable, None] = {}
+        judged: dict[Hashable, Charged | None] = {}
         if accepts:
             rows = await self._database.write(self._statements.accept, _parameter(accepts))
             judged.update(((row.id, row.last_step, row.last_auth_id), None) for row in rows)
         if charges:
             rows = await self._database.write(self._statements.charge, _parameter(charges))
-            judged.update((_Charge(row.id), None) for row in rows)
+            judged.update((_Charge(row.id), Charged(row.failures, row.slow_failures)) for row in rows)
         return judged
 
 
@@ -236,6 +237,8 @@ async def _register(connection: AsyncConnection, device: NewDevice, *, pending_t
             last_auth_id="",
             earlier_acceptances="",
             failures=0,
+            slow_failures=0,
+            slow_since_ms=0,
             locked_until_ms=0,
             pending_until_ms=now_ms() + pending_ttl_s * 1000,
             created_at_ms=device.created_at_ms,
@@ -252,7 +255,8 @@ def _of(owner: Owner) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return devices.c.application_id == owner.application_id, devices.c.user_name == owner.user_name
 
 
-def _device(row: sa.Row[Any]) -> Device:
+def device_of(row: sa.Row[Any]) -> Device:
+    """Return the device in a row of `statements.columns_read`."""
     return Device(
         id=row.id,
         owner=Owner(row.application_id, row.user_name),
@@ -264,6 +268,8 @@ def _device(row: sa.Row[Any]) -> Device:
         last_auth_id=row.last_auth_id,
         earlier_acceptances=row.earlier_acceptances,
         failures=row.failures,
+        slow_failures=row.slow_failures,
+        slow_since_ms=row.slow_since_ms,
         locked_until_ms=row.locked_until_ms,
         pending_until_ms=row.pending_until_ms,
         created_at_ms=row.created_at_ms,

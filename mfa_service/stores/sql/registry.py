@@ -10,7 +10,7 @@ from mfa_service.stores.sql import postgresql, schema, sqlite
 from mfa_service.stores.sql.applications import SqlApplications
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.devices import SqlDevices
-from mfa_service.stores.sql.hold import Hold
+from mfa_service.stores.sql.hold import Hold, hold_on
 from mfa_service.stores.sql.keys import SqlKeys
 from mfa_service.stores.sql.urls import parse
 
@@ -48,7 +48,7 @@ class Registry:
 
     def hold(self) -> Hold:
         """Return the hold that a server whose challenges are in its own memory takes on the whole registry."""
-        return Hold(self.database)
+        return hold_on(self.database)
 
     async def close(self) -> None:
         """Answer what is under way, then close every connection; every method raises `StoreUnavailable` after that."""

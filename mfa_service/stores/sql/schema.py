@@ -14,7 +14,7 @@ from mfa_service.errors import SchemaStale
 from mfa_service.stores.sql import postgresql, sqlite, urls
 from mfa_service.stores.sql.database import Database, begin, reaching
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this version was made with."""
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -85,11 +85,11 @@ def _revision(connection: sa.Connection) -> str | None:
     return revision
 
 
-def _run_alembic(connection: sa.Connection) -> None:
+def _run_alembic(connection: sa.Connection, revision: str = HEAD) -> None:
     from alembic import command  # noqa: PLC0415  a start on a schema that fits does without it
     from alembic.config import Config  # noqa: PLC0415  the same
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))  # it interpolates
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mfa_service.model import DeviceStatus, GuessingLimits, Purpose
+from mfa_service.rules.guessing import SLOW_WINDOW_MS
 from mfa_service.stores.sql.expressions import batch_rows, now_ms
 from mfa_service.stores.sql.tables import devices
 
@@ -98,11 +99,15 @@ def _accept(dialect: str) -> sa.Executable:
 
 def _charge(dialect: str, limits: GuessingLimits) -> sa.Executable:
     given = _locked(dialect, {"device_id": _TEXT})
-    failures = devices.c.failures + sa.literal_column("1", sa.Integer)
+    one = sa.literal_column("1", sa.Integer)
+    failures = devices.c.failures + one
+    begins_anew = devices.c.slow_since_ms <= now_ms() - _number(SLOW_WINDOW_MS)
     return (
         sa.update(devices)
         .values(
             failures=failures,
+            slow_failures=sa.case((begins_anew, one), else_=devices.c.slow_failures + one),
+            slow_since_ms=sa.case((begins_anew, now_ms()), else_=devices.c.slow_since_ms),
             locked_until_ms=now_ms() + _wait_ms(failures, limits),
             status=sa.case(
                 (failures >= _number(limits.disable_after), _literal(DeviceStatus.BLOCKED)), else_=devices.c.status
@@ -114,7 +119,7 @@ def _charge(dialect: str, limits: GuessingLimits) -> sa.Executable:
             is_there(),
             devices.c.locked_until_ms <= now_ms(),
         )
-        .returning(devices.c.id)
+        .returning(devices.c.id, devices.c.failures, devices.c.slow_failures)
     )
 
 

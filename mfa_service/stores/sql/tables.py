@@ -44,6 +44,8 @@ devices = sa.Table(
     sa.Column("pending_until_ms", sa.BigInteger, nullable=False),  # 0 once it has been active
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     sa.Column("last_used_ms", sa.BigInteger, nullable=False),
+    sa.Column("slow_failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("slow_since_ms", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("application_id", "user_name", "name", name="uq_devices_name"),
     sa.UniqueConstraint("application_id", "user_name", "slot", name="uq_devices_slot"),
     sa.Index(

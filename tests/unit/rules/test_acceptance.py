@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mfa_service.errors import ChallengeNotFound, ClockSkewed, DeviceWaits, WrongOtp
-from mfa_service.model import Acceptance, Challenge, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
+from mfa_service.model import Acceptance, Challenge, Device, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
 from mfa_service.otp import totp
 from mfa_service.rules.acceptance import CodePolicy, CodeScale
 from mfa_service.stores.memory import MemoryChallenges
@@ -33,14 +33,22 @@ class Unsealed:
         return sealed.blob
 
 
+class Told(list[tuple[str, int]]):
+    """Alerts, as the names of devices and their wrong codes."""
+
+    def many_wrong_codes(self, device: Device, *, failures: int) -> None:
+        self.append((device.name, failures))
+
+
 @dataclass
 class Table:
-    """A device, a challenge for it, and the scale that weighs codes on them."""
+    """A device, a challenge for it, the scale that weighs codes on them, and what operators were told."""
 
     clock: ManualClock
     devices: SqlDevices
     challenges: MemoryChallenges
     scale: CodeScale
+    told: Told
 
     @property
     def step(self) -> int:
@@ -57,9 +65,18 @@ class Table:
         """A challenge that noted a step which the row never accepted, as after an acceptance that was refused."""
         await self.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION, taken_step=step), ttl_s=300)
 
-    async def weigh(self, otp: str) -> None:
-        challenge = await self.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    async def weigh(self, otp: str, auth_id: str = "a1") -> None:
+        challenge = await self.challenges.peek(auth_id, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
         await self.scale.weigh(challenge, await self.scale.device_of(challenge), otp)
+
+    async def mistype_once(self) -> None:
+        """Give a wrong code to a challenge, and a step later the right one."""
+        auth_id = f"at {self.step}"
+        await self.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+        with pytest.raises(WrongOtp):
+            await self.weigh(self.wrong_code(), auth_id)
+        self.clock.advance(PARAMETERS.period_s)
+        await self.weigh(self.code(), auth_id)
 
     async def failures(self) -> int:
         return (await self.devices.get("d1")).failures
@@ -74,8 +91,11 @@ async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
     await registry.applications.add(SHOP)
     challenges = MemoryChallenges(clock)
     policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
-    scale = CodeScale(challenges=challenges, devices=registry.devices, sealing=Unsealed(), clock=clock, policy=policy)
-    made = Table(clock, registry.devices, challenges, scale)
+    told = Told()
+    scale = CodeScale(
+        challenges=challenges, devices=registry.devices, sealing=Unsealed(), clock=clock, alerts=told, policy=policy
+    )
+    made = Table(clock, registry.devices, challenges, scale, told)
     device = NewDevice("d1", Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret("k", SECRET), 1)
     await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
     activation = Acceptance("d1", made.step - 10, "a0", clock.now_ms(), Purpose.ACTIVATION)
@@ -137,11 +157,30 @@ async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -
     await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
     slow = _Behind(table.clock, 4_000)
     policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
-    scale = CodeScale(challenges=table.challenges, devices=table.devices, sealing=Unsealed(), clock=slow, policy=policy)
+    scale = CodeScale(
+        challenges=table.challenges,
+        devices=table.devices,
+        sealing=Unsealed(),
+        clock=slow,
+        alerts=table.told,
+        policy=policy,
+    )
     challenge = await table.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
     with pytest.raises(ClockSkewed):
         await scale.weigh(challenge, await scale.device_of(challenge), table.code())
     assert (await table.devices.get("d1")).last_step < table.step
+
+
+async def test_operators_are_told_of_the_twentieth_wrong_code_of_thirty_days_and_of_no_other_one(table: Table) -> None:
+    for times, told in ((19, 0), (1, 1), (20, 1)):
+        for _ in range(times):
+            await table.mistype_once()
+        assert table.told == [("phone", 20)] * told
+    table.clock.advance(30 * 86_400)
+    for times, told in ((19, 1), (1, 2)):
+        for _ in range(times):
+            await table.mistype_once()
+        assert table.told == [("phone", 20)] * told
 
 
 class _Behind:

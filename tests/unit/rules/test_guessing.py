@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfa_service.errors import DeviceWaits
-from mfa_service.model import Device, DeviceStatus, GuessingLimits, Owner, SealedSecret, TotpParameters
+from mfa_service.model import Charged, Device, DeviceStatus, GuessingLimits, Owner, SealedSecret, TotpParameters
 from mfa_service.rules import guessing
 
 DEFAULT = guessing.limits(free_failures=5, first_wait_s=30, longest_wait_s=3_600, disable_after=100)
@@ -23,6 +23,8 @@ DEVICE = Device(
     last_auth_id="",
     earlier_acceptances="",
     failures=0,
+    slow_failures=0,
+    slow_since_ms=0,
     locked_until_ms=0,
     pending_until_ms=0,
     created_at_ms=0,
@@ -88,6 +90,29 @@ def test_the_odds_count_every_code_of_the_window() -> None:
     assert guessing.odds_per_day(DEFAULT, window_steps=0) == pytest.approx(34 / 1_000_000)
     assert guessing.odds_per_day(DEFAULT, window_steps=1) == pytest.approx(102 / 1_000_000)
     assert guessing.odds_per_day(DEFAULT, window_steps=2) == pytest.approx(170 / 1_000_000)
+
+
+def test_each_right_code_of_the_owner_buys_a_guesser_another_ladder() -> None:
+    # Ten right codes leave eleven stretches of 7,854 s: the thirteenth guess falls at 7,410 s.
+    assert guessing.guesses_per_day(DEFAULT, right_codes=10) == 11 * 13
+    assert guessing.odds_per_day(DEFAULT, window_steps=1, right_codes=10) == pytest.approx(429 / 1_000_000)
+
+
+def test_the_odds_of_a_challenge_are_those_of_its_attempts() -> None:
+    assert guessing.odds_per_challenge(max_attempts=5, window_steps=1) == pytest.approx(15 / 1_000_000)
+    assert guessing.odds_per_challenge(max_attempts=100, window_steps=2) == pytest.approx(500 / 1_000_000)
+
+
+def test_the_slow_counter_is_read_as_empty_once_its_thirty_days_are_over() -> None:
+    since_ms = READ_AT_MS - 30 * 86_400_000
+    assert guessing.slow_failures(replace(DEVICE, slow_failures=7, slow_since_ms=since_ms + 1)) == 7
+    assert guessing.slow_failures(replace(DEVICE, slow_failures=7, slow_since_ms=since_ms)) == 0
+    assert guessing.slow_failures(DEVICE) == 0
+
+
+def test_the_twentieth_wrong_code_alone_calls_for_an_alert() -> None:
+    calling = [count for count in range(1, 101) if guessing.calls_for_alert(Charged(1, count))]
+    assert calling == [20]
 
 
 def test_a_device_without_a_wait_answers() -> None:

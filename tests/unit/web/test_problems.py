@@ -55,6 +55,7 @@ ROWS: list[tuple[Exception, int, str, dict[str, str], str]] = [
         {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="mfa:enroll"'},
         "invalid_request",
     ),
+    (errors.QuotaExceeded(7), 429, "10035", {"Retry-After": "7"}, "temporarily_unavailable"),
     (errors.DeviceNotFound(), 404, "10050", {}, "invalid_request"),
     (errors.DeviceNotUsable(), 404, "100016", {}, "invalid_request"),
     (refusals.NoSuchRoute(), 404, "10034", {}, "invalid_request"),

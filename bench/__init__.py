@@ -1,0 +1,1 @@
+"""What the stores' calls cost, measured on this machine: `make bench-stores`."""
