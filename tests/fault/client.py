@@ -16,7 +16,7 @@ from yarl import URL
 from tests.fault import ledger
 from tests.fault.checker import told, violations
 from tests.fault.history import Call, History, Lost, Record
-from tests.fault.nodes import Credentials, Node, Site
+from tests.fault.nodes import Credentials, Entrance, Site
 
 PERIOD_S = 60
 _BASE = "/ciam-mfa/v2"
@@ -101,7 +101,7 @@ class Caller:
         self._history = history
         self._headers: dict[str, str] = {}
 
-    async def token(self, node: Node) -> Record:
+    async def token(self, node: Entrance) -> Record:
         """Call 1; the token is kept for all nodes."""
         grant = {
             "grant_type": "client_credentials",
@@ -113,7 +113,7 @@ class Caller:
             self._headers = {"Authorization": f"Bearer {answer['access_token']}"}
         return record
 
-    async def register(self, node: Node, user: str, name: str) -> tuple[Record, Authenticator | None]:
+    async def register(self, node: Entrance, user: str, name: str) -> tuple[Record, Authenticator | None]:
         """Call 2, for a device of as long a time step as there is; with the authenticator, where it was answered."""
         content = {"deviceType": "TOTP", "deviceName": name, "period": PERIOD_S}
         record, answer = await self._send(
@@ -127,7 +127,7 @@ class Caller:
         )
         return record, Authenticator(user, name, answer) if record.status == 201 else None
 
-    async def activate(self, node: Node, device: Authenticator, step: int) -> Record:
+    async def activate(self, node: Entrance, device: Authenticator, step: int) -> Record:
         """Call 3, with the code of a step."""
         path = f"/users/{quote(device.user, safe='')}/mfadevices/{device.id}"
         content = {"deviceType": "TOTP", "otp": device.code(step)}
@@ -136,12 +136,12 @@ class Caller:
         )
         return record
 
-    async def list(self, node: Node, user: str) -> Record:
+    async def list(self, node: Entrance, user: str) -> Record:
         """Call 4."""
         record, _ = await self._send(Call.LIST, node, "GET", f"/users/{quote(user, safe='')}/mfadevices", user=user)
         return record
 
-    async def remove(self, node: Node, device: Authenticator) -> Record:
+    async def remove(self, node: Entrance, device: Authenticator) -> Record:
         """Call 5."""
         path = f"/users/{quote(device.user, safe='')}/mfadevices/TOTP/{quote(device.name, safe='')}"
         record, _ = await self._send(
@@ -149,7 +149,7 @@ class Caller:
         )
         return record
 
-    async def initiate(self, node: Node, device: Authenticator) -> Record:
+    async def initiate(self, node: Entrance, device: Authenticator) -> Record:
         """Call 6."""
         content = {"userName": device.user, "deviceName": device.name, "deviceType": "TOTP"}
         record, _ = await self._send(
@@ -164,7 +164,7 @@ class Caller:
         )
         return record
 
-    async def validate(self, node: Node, auth_id: str, device: Authenticator, step: int | None) -> Record:
+    async def validate(self, node: Entrance, auth_id: str, device: Authenticator, step: int | None) -> Record:
         """Call 7, with the code of a step, or with a wrong one."""
         otp = device.wrong_code() if step is None else device.code(step)
         record, _ = await self._send(
@@ -183,7 +183,7 @@ class Caller:
     async def _send(
         self,
         call: Call,
-        node: Node,
+        node: Entrance,
         method: str,
         path: str,
         content: object = None,
@@ -238,7 +238,8 @@ class Caller:
         try:
             async with self._session.request(method, url, data=data, headers=headers) as response:
                 body = await response.read()
-                content = orjson.loads(body) if body else None
+                is_the_nodes_own = response.content_type == "application/json"  # not what stands before it
+                content = orjson.loads(body) if body and is_the_nodes_own else None
                 return _Answer(response.status, response.headers, content)
         except TimeoutError:
             return _Answer(None, {}, {"code": Lost.TIME})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from tests.fault.client import PERIOD_S, Authenticator, Caller, step_now
-from tests.fault.nodes import Node
+from tests.fault.nodes import Entrance
 from tests.fault.outcomes import OK
 
 _NUMBERS = itertools.count(1)
@@ -26,7 +26,7 @@ def spendable_steps() -> list[int]:
     return [step - 1, step, step + 1] if left_s > _MARGIN_S else [step, step + 1]
 
 
-async def enrolled(caller: Caller, nodes: Sequence[Node], *, steps: int = 1) -> tuple[Authenticator, list[int]]:
+async def enrolled(caller: Caller, nodes: Sequence[Entrance], *, steps: int = 1) -> tuple[Authenticator, list[int]]:
     """Return a new user's active device, registered on one node and activated on another, and the steps left to it.
 
     Args:

@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from tests.fault.client import Caller
 from tests.fault.enrolment import new_user
 from tests.fault.history import Fault
-from tests.fault.nodes import Node
+from tests.fault.nodes import Entrance
 from tests.fault.visit import Visit
 
 _LOOKING_BACK = 20
+_CROWD = 50
 
 
 class Load:
-    """Users who come at a steady rate until told to stop.
+    """Users who come at a steady rate until told to stop; while many are there already, the next ones wait.
 
     Args:
         callers: the two applications; each is a stranger to the other's users.
@@ -23,7 +24,7 @@ class Load:
         visits_per_s: how many come in a second; each makes about fifteen requests, one after another.
     """
 
-    def __init__(self, callers: Sequence[Caller], nodes: Sequence[Node], *, visits_per_s: int) -> None:
+    def __init__(self, callers: Sequence[Caller], nodes: Sequence[Entrance], *, visits_per_s: int) -> None:
         self.visits: list[Visit] = []
         self._callers = callers
         self._nodes = nodes
@@ -33,9 +34,11 @@ class Load:
     async def come(self) -> None:
         """Let users come until `stop`, and return when the last of them has left."""
         next_s = time.monotonic()
+        places = asyncio.Semaphore(_CROWD)
         async with asyncio.TaskGroup() as group:
             while not self._stopped:
-                group.create_task(self._visit().run())
+                await places.acquire()
+                group.create_task(self._visit().run()).add_done_callback(lambda _: places.release())
                 next_s += self._pause_s
                 await asyncio.sleep(next_s - time.monotonic())
 
@@ -52,7 +55,7 @@ class Load:
             and not any(visit.began_s <= one.ended_s and visit.ended_s >= one.began_s for one in faults)
         ]
 
-    async def look_back(self, nodes: Sequence[Node]) -> None:
+    async def look_back(self, nodes: Sequence[Entrance]) -> None:
         """Let every user look back, a few at a time, spread over nodes."""
         for first in range(0, len(self.visits), _LOOKING_BACK):
             some = self.visits[first : first + _LOOKING_BACK]
@@ -69,7 +72,9 @@ class Load:
 
 
 @asynccontextmanager
-async def visited(callers: Sequence[Caller], nodes: Sequence[Node], *, visits_per_s: int = 15) -> AsyncIterator[Load]:
+async def visited(
+    callers: Sequence[Caller], nodes: Sequence[Entrance], *, visits_per_s: int = 15
+) -> AsyncIterator[Load]:
     """Let users come while the block runs, and wait at its end until the last of them has left."""
     load = Load(callers, nodes, visits_per_s=visits_per_s)
     coming = asyncio.create_task(load.come())

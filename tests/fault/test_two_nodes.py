@@ -1,6 +1,7 @@
 """Two nodes are one service: what one opens the other finishes, and no pair of them accepts a code twice."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fault.client import Authenticator, Caller, calling
+from tests.fault.endurance import duel
 from tests.fault.enrolment import enrolled
 from tests.fault.history import Lost, Record
 from tests.fault.load import visited
@@ -18,6 +20,10 @@ from tests.servers.valkey import Deployment
 
 PARALLEL = 100
 ROUNDS = 50
+DUELS = 40
+REPLACED_WITHIN_S = 2.0
+NOTICED_WITHIN_S = 0.2
+"""After which no caller has a connection to a dead process any more."""
 
 
 @pytest.fixture
@@ -102,12 +108,29 @@ async def test_of_a_hundred_wrong_codes_on_a_hundred_challenges_as_many_are_weig
             assert (await caller.validate(two_nodes.nodes[1], auth_ids[0], device, step)).outcome == WAITS
 
 
-async def test_a_steady_load_on_both_nodes_meets_no_surprise(two_nodes: Site) -> None:
+async def test_a_killed_worker_costs_the_requests_that_it_had_and_is_replaced(two_nodes: Site) -> None:
+    hit, _ = two_nodes.nodes
     async with calling(two_nodes) as callers:
+        duels = await asyncio.gather(*(duel(callers[0], two_nodes) for _ in range(DUELS)))
         async with visited(callers, two_nodes.nodes) as load:
-            await asyncio.sleep(2)
+            await asyncio.sleep(1)
+            workers = hit.workers
+            fault = two_nodes.history.begin_fault(hit.name)
+            under_way = [asyncio.create_task(one.fight()) for one in duels]
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            hit.kill_worker(workers[0])
+            fault.ended_s = time.monotonic() + NOTICED_WITHIN_S
+            await asyncio.to_thread(hit.wait, within_s=REPLACED_WITHIN_S)
+            await asyncio.gather(*under_way)
+            await asyncio.sleep(1)
         assert load.diverted() == []
+        for one in duels:
+            assert {again.outcome for again in await one.fight()} == {OK, USED}
         await load.look_back(two_nodes.nodes)
+    assert hit.workers[0] == workers[1]
+    unknown = [one for one in two_nodes.history.during(fault) if one.is_unknown]
+    assert {(one.node, one.status, one.code) for one in unknown} == {(hit.name, None, Lost.CONNECTION)}
+    assert any(one.node == hit.name and one.sent_s > fault.ended_s for one in two_nodes.history.records)
 
 
 async def test_a_killed_node_takes_nothing_with_it(mortal_nodes: Site) -> None:

@@ -135,25 +135,6 @@ async def test_what_one_worker_began_another_one_ends(shared: tuple[Node, Path])
             assert (status, refused["code"]) == (400, "10008")
 
 
-async def test_a_killed_worker_is_replaced_and_only_its_own_requests_fail(shared: tuple[Node, Path]) -> None:
-    node, folder = shared
-    killed, left = node.workers
-    async with caller_of(node, folder) as caller:
-        await with_alices_phone(caller)
-        async with calling(node.port, caller.token) as load:
-            await asyncio.sleep(0.3)
-            os.kill(killed, signal.SIGKILL)
-            [new] = await asyncio.to_thread(
-                node.await_workers, 1, within_s=REPLACED_WITHIN_S, besides=frozenset({killed, left})
-            )
-            failed = len(load.tally.failed)
-            await asyncio.sleep(0.5)
-            assert len(load.tally.failed) == failed <= 8
-        assert load.tally.answered > 0
-    assert node.workers == [left, new]
-    assert node.ask("/readyz")[0] == 200
-
-
 async def test_a_killed_operations_process_is_replaced(shared: tuple[Node, Path]) -> None:
     node, _ = shared
     [operations] = set(node.children) - set(node.workers)

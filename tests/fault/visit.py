@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tests.fault.client import Authenticator, Caller
 from tests.fault.enrolment import spendable_steps
-from tests.fault.history import Record
-from tests.fault.nodes import FREE_FAILURES, MAX_ATTEMPTS, Node
+from tests.fault.history import Call, Record
+from tests.fault.nodes import FREE_FAILURES, MAX_ATTEMPTS, Entrance
 from tests.fault.outcomes import GONE, OK, OPENED, REMOVED, SPENT, USED, WAITS, WRONG
 
 _TRIES = 80
@@ -29,12 +29,14 @@ class Visit:
         device: the device, once it is registered.
         spent: the steps whose codes were accepted for certain.
         removed: whether the device was, or may have been, removed.
-        diverted: the answer that was another than expected; empty where there was none.
+        in_doubt: whether a wrong code or a removal was sent again because its answer was missing: where the first one
+            had been carried out, the second one is answered otherwise.
+        diverted: the answer that was another than expected, without such a doubt; empty where there was none.
     """
 
     caller: Caller
     stranger: Caller
-    nodes: Sequence[Node]
+    nodes: Sequence[Entrance]
     kind: int
     user: str
     began_s: float
@@ -42,6 +44,7 @@ class Visit:
     device: Authenticator | None = None
     spent: int | None = None
     removed: bool = False
+    in_doubt: bool = False
     diverted: str = ""
 
     async def run(self) -> None:
@@ -49,11 +52,12 @@ class Visit:
         try:
             await self._enrol()
         except Diverted as reason:
-            self.diverted = str(reason)
+            if not self.in_doubt:
+                self.diverted = str(reason)
         finally:
             self.ended_s = time.monotonic()
 
-    async def look_back(self, node: Node) -> None:
+    async def look_back(self, node: Entrance) -> None:
         """List the devices, and try the last accepted code once more; the checker judges the answers."""
         device = self.device
         if device is None:
@@ -162,17 +166,18 @@ class Visit:
     async def _give(self, auth_id: str, device: Authenticator, step: int | None) -> Record:
         return await self._insist(lambda node: self.caller.validate(node, auth_id, device, step))
 
-    async def _insist(self, request: Callable[[Node], Awaitable[Record]]) -> Record:
+    async def _insist(self, request: Callable[[Entrance], Awaitable[Record]]) -> Record:
         """Make the same request, on one node after another, until it is known what it did."""
         await asyncio.sleep(_THINKING_S)
         for _ in range(_TRIES):
             record = await request(self._next_node())
             if not record.is_unknown:
                 return record
+            self.in_doubt |= record.call is Call.REMOVE or (record.call is Call.VALIDATE and record.step is None)
             await asyncio.sleep(_PAUSE_S)
         raise Diverted("no answer at all")
 
-    def _next_node(self) -> Node:
+    def _next_node(self) -> Entrance:
         first, *others = self.nodes
         self.nodes = (*others, first)
         return first

@@ -58,7 +58,7 @@ class Server:
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        settings = ("unix_socket_directories=", "max_connections=100", *self._settings)
+        settings = ("unix_socket_directories=", "max_connections=400", *self._settings)
         options = itertools.chain.from_iterable(("-c", setting) for setting in settings)
         command = ("postgres", "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1", *options)
         self._process = self._popen(*command)

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from mfa_service.model import Owner
+from mfa_service.model import Owner, Principal
 from mfa_service.web.service import Limits
 from tests.unit.web.stand_ins import AUTH_ID, BASE, Api, Serve, Wire, device
 
@@ -265,6 +265,39 @@ async def test_a_caller_that_goes_away_amid_its_body_leaves_a_line_and_no_alarm(
     async with api.connect() as wire:
         await wire.send(COMMON + LENGTH + b"\r\n" + BODY[:5])
         await asyncio.sleep(0.02)
+    for _ in range(50):
+        if api.behind.requests:
+            break
+        await asyncio.sleep(0.01)
+    assert [line["status"] for line in api.behind.requests] == [400]
+    assert api.behind.faults == []
+
+
+class _Verifying:
+    """Knows every token, when it is let go on."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def verify(self, _token: str) -> Principal:
+        self.begun.set()
+        await self.goes_on.wait()
+        return Principal("app", "client-1", frozenset({"mfa:authenticate"}))
+
+
+async def test_a_caller_that_goes_away_after_its_body_leaves_a_line_and_no_alarm(serve: Serve) -> None:
+    verifier = _Verifying()
+    api = await serve(verifier=verifier)
+    async with api.connect() as wire:
+        await wire.send(GOOD)
+        await verifier.begun.wait()
+        wire.writer.transport.abort()
+        for _ in range(50):
+            if all(connection.transport is None for connection in api.server.connections):
+                break
+            await asyncio.sleep(0.01)
+    verifier.goes_on.set()
     for _ in range(50):
         if api.behind.requests:
             break
