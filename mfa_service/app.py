@@ -11,14 +11,15 @@ from typing import Protocol
 import structlog
 
 from mfa_service import sealing
-from mfa_service.access import keysets
+from mfa_service.access import keysets, outside
 from mfa_service.access.applications import ApplicationTable
 from mfa_service.access.quotas import LeasedQuotas
 from mfa_service.assembly import assemble
 from mfa_service.errors import SettingsInvalid
+from mfa_service.key_services.vault_transit import open_vault_transit
 from mfa_service.model import QuotaLimits
 from mfa_service.ops import folder, guessing
-from mfa_service.ops.health import Watch
+from mfa_service.ops.health import NotReady, Watch
 from mfa_service.ops.upkeep import every
 from mfa_service.ports import Challenges, Clock, QuotaLeases, RandomBytes
 from mfa_service.settings import Settings
@@ -35,12 +36,19 @@ random_bytes: RandomBytes = os.urandom
 WATCHED = ("database", "schema", "challenges")
 """What a process is watched for that has opened its stores."""
 
+_ISSUER = "issuer"
 _APPLICATIONS_EVERY_S = 0.5
 _KEYS_EVERY_S = 1.0
+_ISSUER_EVERY_S = 1.0
 _HOLD_EVERY_S = 1.0
 _SWEEP_EVERY_S = 30.0
 _SWEPT_ROWS = 200
 _log = structlog.get_logger(__name__)
+
+
+def watched(settings: Settings) -> tuple[str, ...]:
+    """Return what a process is watched for: its stores, and the issuer of access tokens where that is another one."""
+    return WATCHED if settings.tokens.is_embedded else (*WATCHED, _ISSUER)
 
 
 class SystemClock:
@@ -50,9 +58,22 @@ class SystemClock:
         """Return Unix time in milliseconds."""
         return time.time_ns() // 1_000_000
 
-    def monotonic_s(self) -> float:
-        """Return seconds since some fixed moment, never set back."""
-        return time.monotonic()
+    monotonic_s = staticmethod(time.monotonic)  # seconds since some fixed moment, never set back
+
+
+class DatabaseClock(SystemClock):
+    """This machine's clocks, the wall's set to a database's: what operators do holds for nodes, which are near it.
+
+    Args:
+        now_ms: what the database's clock says now, as Unix time in milliseconds.
+    """
+
+    def __init__(self, now_ms: int) -> None:
+        self._ahead_ms = now_ms - super().now_ms()
+
+    def now_ms(self) -> int:
+        """Return Unix time in milliseconds."""
+        return super().now_ms() + self._ahead_ms
 
 
 class Upkeep(Protocol):
@@ -107,6 +128,24 @@ async def open_registry_of(settings: Settings, *, clock: Clock) -> Registry:
     return registry
 
 
+@asynccontextmanager
+async def open_keyring(
+    settings: Settings, registry: Registry, *, clock: Clock, random_bytes: RandomBytes = random_bytes
+) -> AsyncIterator[sealing.Keyring]:
+    """Open the keys of a registry; on its first start they are made.
+
+    Yields:
+        The keyring, with a key that seals.
+
+    Raises:
+        WrongRootKey: the root key is missing or not this registry's.
+        UnsealFailed: the current sealing key is damaged.
+        StoreUnavailable: the registry or the key service is out of reach.
+    """
+    async with _root_key(settings, registry, random_bytes) as root_key:
+        yield await sealing.establish(registry.keys, root_key, clock=clock, random_bytes=random_bytes)
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """What the service keeps things in."""
@@ -144,6 +183,44 @@ async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> Asyn
 
 
 @asynccontextmanager
+async def open_issuer(
+    settings: Settings, *, clock: Clock, watch: Watch, keep_doing: Upkeep = every
+) -> AsyncIterator[outside.IssuerKeys | None]:
+    """Open the keys of another issuer, and keep them fresh while they are open.
+
+    Args:
+        settings: what holds for it.
+        clock: tells how old the keys are.
+        watch: is told how to ask whether some are known, by the last name of `watched`.
+        keep_doing: does each of its duties again and again until cancelled.
+
+    Yields:
+        The keys, read where the issuer answered at once; None where tokens are issued here.
+    """
+    if settings.tokens.is_embedded:
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(outside.open_session())
+        keys = outside.IssuerKeys(
+            settings.tokens.issuer,
+            fetch=outside.HttpFetch(session),
+            clock=clock,
+            rsa_algorithm=settings.tokens.rsa_algorithm,
+        )
+        stack.push_async_callback(keys.close)
+
+        async def check() -> None:
+            if keys.obstacle is not None:
+                raise NotReady(keys.obstacle)
+
+        watch(_ISSUER, check)
+        await keys.start()
+        _begin(stack, keep_doing(_ISSUER_EVERY_S, keys.refresh, name=_ISSUER))
+        yield keys
+
+
+@asynccontextmanager
 async def open_server(
     settings: Settings,
     *,
@@ -161,7 +238,7 @@ async def open_server(
         request_log: takes one line a request.
         random_bytes: the source of keys, secrets and ids.
         keep_doing: does each of its duties again and again until cancelled, as `ops.upkeep.every`.
-        watch: is told how to ask each store for an answer, as by `open_stores`.
+        watch: is told how to ask each store for an answer, as by `open_stores`, and the issuer, as by `open_issuer`.
 
     Yields:
         The server, to be bound to an address.
@@ -182,10 +259,20 @@ async def open_server(
             await hold.take()
             stack.push_async_callback(hold.release)
             _begin(stack, keep_doing(_HOLD_EVERY_S, hold.take, name="hold"))
-        keyring = await sealing.establish(
-            registry.keys, await _root_key(settings, registry, random_bytes), clock=clock, random_bytes=random_bytes
+
+            async def still_held() -> None:
+                if hold.is_elsewhere:
+                    raise NotReady("another server holds the registry")
+
+            watch("challenges", still_held)
+        keyring = await stack.enter_async_context(
+            open_keyring(settings, registry, clock=clock, random_bytes=random_bytes)
         )
-        await keysets.establish_signing_key(keyring, settings.tokens.signing_algorithm)
+        outside_keys = await stack.enter_async_context(
+            open_issuer(settings, clock=clock, watch=watch, keep_doing=keep_doing)
+        )
+        if outside_keys is None:
+            await keysets.establish_signing_key(keyring, settings.tokens.signing_algorithm)
         table = ApplicationTable(registry.applications, clock=clock)
         await table.refresh()
         for name, pause_s, act in (
@@ -205,6 +292,7 @@ async def open_server(
             keyring=keyring,
             table=table,
             quotas=_quotas(settings, stack, stores.leases, clock),
+            outside_keys=outside_keys,
         )
 
 
@@ -215,8 +303,8 @@ def refuse_unfit(settings: Settings) -> None:
         SettingsInvalid: one of them asks for what is not there, or a URL is none.
         WrongRootKey: the root key that they give is none.
     """
-    if settings.tokens.issuer != "embedded":
-        raise SettingsInvalid("tokens.issuer: only the embedded issuer is there")
+    if not settings.tokens.is_embedded:
+        outside.refuse_unfit_issuer(settings.tokens.issuer)
     if settings.audit.file is not None:
         raise SettingsInvalid("audit.file: there is no audit record yet; leave it empty")
     guessing.refuse_easy(settings)
@@ -255,14 +343,21 @@ def _quotas(settings: Settings, stack: AsyncExitStack, leases: QuotaLeases, cloc
     return quotas
 
 
-async def _root_key(settings: Settings, registry: Registry, random_bytes: RandomBytes) -> sealing.RootKey:
-    """Return the root key; one is made for an embedded registry without keys alone, so that a lost one stays lost."""
-    if settings.keys.root:
-        return sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
+@asynccontextmanager
+async def _root_key(
+    settings: Settings, registry: Registry, random_bytes: RandomBytes
+) -> AsyncIterator[sealing.KeyWrapping]:
+    """Give the root key; one is made for an embedded registry without keys alone, so that a lost one stays lost."""
     path = settings.data_dir / "root.key"
-    if settings.database.url or await registry.keys.all():
-        return sealing.read_root_key(path, random_bytes=random_bytes)
-    return sealing.read_or_make_root_key(path, random_bytes=random_bytes)
+    if settings.keys.provider == "vault-transit":
+        async with open_vault_transit(settings.vault) as vault:
+            yield vault
+    elif settings.keys.root:
+        yield sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
+    elif settings.database.url or await registry.keys.all():
+        yield sealing.read_root_key(path, random_bytes=random_bytes)
+    else:
+        yield sealing.read_or_make_root_key(path, random_bytes=random_bytes)
 
 
 def _begin(stack: AsyncExitStack, duty: Coroutine[None, None, None]) -> None:

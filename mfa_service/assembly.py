@@ -7,8 +7,11 @@ from mfa_service.access import keysets
 from mfa_service.access.applications import ApplicationTable
 from mfa_service.access.issuer import ClientCredentialsIssuer
 from mfa_service.access.metadata import Metadata
+from mfa_service.access.profiles import profile_of
 from mfa_service.access.verifier import JwtVerifier
+from mfa_service.identifiers import BlockwiseRandomBytes
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
+from mfa_service.ops import logs
 from mfa_service.ops.alerts import LoggedAlerts
 from mfa_service.ports import Challenges, Clock, Quotas, RandomBytes
 from mfa_service.rules.acceptance import CodePolicy, CodeScale
@@ -33,6 +36,7 @@ def assemble(
     keyring: sealing.Keyring,
     table: ApplicationTable,
     quotas: Quotas | None,
+    outside_keys: keysets.KeySet | None,
 ) -> Server:
     """Return the server of the whole API, inside a running event loop.
 
@@ -47,6 +51,7 @@ def assemble(
         keyring: the registry's keys.
         table: the onboarded applications, kept up to date.
         quotas: how much each of them may ask; None sets no limit.
+        outside_keys: the keys of another issuer of access tokens; None where they are issued here.
     """
     policy = CodePolicy(
         window_steps=settings.otp.window_steps,
@@ -58,18 +63,36 @@ def assemble(
         challenges=challenges, devices=devices, sealing=keyring, clock=clock, alerts=LoggedAlerts(), policy=policy
     )
     own_name = f"urn:mfa-service:{keyring.registry_id}"
-    issuer_name = settings.tokens.public_issuer or own_name
+    issuer_name = settings.tokens.issuer if outside_keys else settings.tokens.public_issuer or own_name
     audience = settings.tokens.audience or own_name
-    keys = keysets.SigningKeys(keyring, clock=clock)
+    own_keys = keysets.SigningKeys(keyring, clock=clock)
+    issuer = ClientCredentialsIssuer(
+        applications=registry.applications,
+        keys=own_keys,
+        clock=clock,
+        random_bytes=random_bytes,
+        issuer=issuer_name,
+        audience=audience,
+        life_s=settings.tokens.life_s,
+        quotas=quotas,
+    )
+    discovery = Metadata(
+        keys=own_keys,
+        issuer=issuer_name,
+        public_url=public_url,
+        base_path=settings.http.base_path,
+        scopes=(SCOPE_ENROLL, SCOPE_AUTHENTICATE),
+    )
+    bytes_of_ids = BlockwiseRandomBytes(random_bytes)  # this process's own
     return build_service(
         base_path=settings.http.base_path,
         clock=clock,
-        random_bytes=random_bytes,
+        random_bytes=bytes_of_ids,
         authentication=Authentication(
             challenges=challenges,
             devices=devices,
             scale=scale,
-            random_bytes=random_bytes,
+            random_bytes=bytes_of_ids,
             challenge_ttl_s=settings.challenge.ttl_s,
         ),
         registration=Registration(
@@ -84,30 +107,16 @@ def assemble(
             max_per_user=settings.device.max_per_user,
         ),
         verifier=JwtVerifier(
-            keys=keys,
+            keys=own_keys if outside_keys is None else outside_keys,
             applications=table,
             clock=clock,
             issuer=issuer_name,
             audience=audience,
             leeway_s=settings.tokens.leeway_s,
+            profile=profile_of(settings.tokens, audience=audience),
         ),
-        issuer=ClientCredentialsIssuer(
-            applications=registry.applications,
-            keys=keys,
-            clock=clock,
-            random_bytes=random_bytes,
-            issuer=issuer_name,
-            audience=audience,
-            life_s=settings.tokens.life_s,
-            quotas=quotas,
-        ),
-        discovery=Metadata(
-            keys=keys,
-            issuer=issuer_name,
-            public_url=public_url,
-            base_path=settings.http.base_path,
-            scopes=(SCOPE_ENROLL, SCOPE_AUTHENTICATE),
-        ),
+        issuer=None if outside_keys else issuer,
+        discovery=None if outside_keys else discovery,
         request_log=request_log,
         fault_log=_log,
         limits=Limits(
@@ -117,5 +126,5 @@ def assemble(
             keepalive_timeout_s=settings.http.keepalive_timeout_s,
         ),
         quotas=quotas,
-        bind_trace_id=lambda trace_id: structlog.contextvars.bind_contextvars(trace_id=trace_id),
+        bind_trace_id=logs.bind_trace_id,
     )

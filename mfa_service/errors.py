@@ -194,6 +194,18 @@ class WrongRootKey(MfaError):
     """The root key is missing, malformed, open to others, or not the one this registry was made with."""
 
 
+class KeyNotFound(MfaError):
+    """The registry has no key of this id."""
+
+
+class KeyNeeded(MfaError):
+    """The key cannot be retired now; the text says what needs it."""
+
+
+class KeyRotated(MfaError):
+    """Another rotation of these keys came first: look at them, then decide whether to rotate once more."""
+
+
 class UnsealFailed(MfaError):
     """A sealed secret does not open: damaged, moved to another row, or of an unknown key."""
 

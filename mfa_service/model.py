@@ -44,6 +44,25 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedDevice:
+    """What it takes to seal a device's secret anew: whose it is, what binds it, and how it is sealed now."""
+
+    id: str
+    owner: Owner
+    parameters: TotpParameters
+    secret: SealedSecret
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """A device's secret sealed anew, and what the row must still hold for that to count."""
+
+    device_id: str
+    was: SealedSecret
+    becomes: SealedSecret
+
+
+@dataclass(frozen=True, slots=True)
 class NewDevice:
     """A device about to be registered, pending until its first code."""
 
@@ -56,40 +75,58 @@ class NewDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A device as the registry holds it at one moment.
+class Standing:
+    """Whether a device answers codes now: as much of it as opening a challenge looks at.
 
     Attributes:
-        last_step: the highest accepted time step; -1 before the first.
-        last_auth_id: the challenge that the code of `last_step` came with; empty before the first.
-        earlier_acceptances: the steps and challenges before that one as `step:challenge` between blanks, the newest
-            first; a few more than can be accepted while a challenge lives by default.
-        failures: wrong codes in a row, over all challenges.
-        slow_failures: wrong codes since `slow_since_ms`, which no right code clears; `rules.guessing` reads them.
-        slow_since_ms: when the first of those was charged, by the database's clock; 0 before it.
         locked_until_ms: no code counts before this moment of the database's clock; 0 where it does not wait.
-        pending_until_ms: a pending device vanishes at this moment of the database's clock.
-        last_used_ms: when the last accepted code was matched, by the matching worker's clock; 0 before the first.
         read_at_ms: the database's clock when the row was read.
     """
 
     id: str
+    status: DeviceStatus
+    locked_until_ms: int
+    read_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credential(Standing):
+    """What a code is weighed with: as much of a device as that looks at.
+
+    Attributes:
+        last_step: the highest accepted time step; -1 before the first.
+        last_auth_id: the challenge that the code of `last_step` came with; empty before the first.
+    """
+
     owner: Owner
     name: str
-    status: DeviceStatus
     parameters: TotpParameters
     secret: SealedSecret
     last_step: int
     last_auth_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device(Credential):
+    """A device as the registry holds it at one moment.
+
+    Attributes:
+        earlier_acceptances: the steps and challenges before the last one as `step:challenge` between blanks, the newest
+            first; a few more than can be accepted while a challenge lives by default.
+        failures: wrong codes in a row, over all challenges.
+        slow_failures: wrong codes since `slow_since_ms`, which no right code clears; `rules.guessing` reads them.
+        slow_since_ms: when the first of those was charged, by the database's clock; 0 before it.
+        pending_until_ms: a pending device vanishes at this moment of the database's clock.
+        last_used_ms: when the last accepted code was matched, by the matching worker's clock; 0 before the first.
+    """
+
     earlier_acceptances: str
     failures: int
     slow_failures: int
     slow_since_ms: int
-    locked_until_ms: int
     pending_until_ms: int
     created_at_ms: int
     last_used_ms: int
-    read_at_ms: int
 
     def has_accepted(self, step: int, auth_id: str) -> bool:
         """Whether the row shows that a challenge's code of this step was accepted."""

@@ -17,19 +17,27 @@ from aiohttp import web
 
 from mfa_service import app
 from mfa_service.errors import MfaError
-from mfa_service.ops import addresses, guessing, logs, workers
+from mfa_service.ops import addresses, descriptors, guessing, logs, workers
 from mfa_service.ops.addresses import Address
 from mfa_service.ops.board import Board
 from mfa_service.ops.health import Health, Watch
+from mfa_service.ops.request_log import RequestLog
 from mfa_service.settings import Settings
 from mfa_service.web.operations import build_operations
-from mfa_service.web.service import RequestLog, Server
+from mfa_service.web.server import parses_in_c
+from mfa_service.web.service import Server
 
 _IDLE_S: Final = 1.0  # for which a caller may find its connection open while the server ends
 _CANCELLED_WITHIN_S: Final = 0.1
+_REQUESTS_KEPT_BACK_S: Final = 0.05  # their lines are written together, which costs a tenth
 _CLOSING_S: Final = 2.0  # kept from requests for what comes after them
 _LOOK_EVERY_S: Final = 0.05
 _AGAIN_AFTER_S: Final = 0.5
+_YOUNG_OBJECTS: Final = 25_000  # as many as a few hundred requests under way hold; Python looks through 700 at a time
+_SLOW_PARSER: Final = (
+    "aiohttp reads requests by its parser in Python: slower, and not the one that this service is tested with; "
+    "unset AIOHTTP_NO_EXTENSIONS, or install aiohttp from a wheel"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -47,7 +55,15 @@ def serve(settings: Settings, *, first: Callable[[], object] | None = None) -> i
     Raises:
         SettingsInvalid: an address cannot be listened on; and as `app.open_server`.
     """
-    request_log = logs.configure(level=settings.log.level, format=settings.log.format, stream=sys.stderr)
+    request_log = logs.configure(
+        level=settings.log.level,
+        format=settings.log.format,
+        stream=sys.stderr,
+        requests_kept_back_s=_REQUESTS_KEPT_BACK_S,
+    )
+    if not parses_in_c():
+        _log.error("http_parser_not_in_c", warning=_SLOW_PARSER)
+    descriptors.raise_limit()
     operations = addresses.bind("ops", settings.ops.host, settings.ops.port)
     try:
         api = addresses.bind("http", settings.http.host, settings.http.port)
@@ -111,7 +127,10 @@ class _Node:
             self.board.drain()
             told.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+            ends.append(signal.SIGHUP)  # no parent could replace this process, and its callers must not notice its end
+        for number in ends:
             asyncio.get_running_loop().add_signal_handler(number, end)
         async with self._operating() as health:
             await self._serve(self.api.sockets, told, 1, watch=health.watch)
@@ -132,6 +151,7 @@ class _Node:
         ) as server:
             runner = application_runner(server)
             await runner.setup()
+            _spare_collector()
             try:
                 await _listen(runner, sockets, self.api)
                 self.board.serve(number)
@@ -151,6 +171,7 @@ class _Node:
                 await server.end(idle_s=min(_IDLE_S, timeout_s), timeout_s=timeout_s)
             finally:
                 await runner.cleanup()
+                self.request_log.flush()
         self.board.leave(number)
 
     async def _operate(self, told: asyncio.Event) -> None:
@@ -165,7 +186,7 @@ class _Node:
 
     @asynccontextmanager
     async def _operating(self) -> AsyncIterator[Health]:
-        health = Health(("workers", *app.WATCHED))
+        health = Health(("workers", *app.watched(self.settings)))
         health.watch("workers", self.board.check)
         server = build_operations(health.report, clock=app.SystemClock(), random_bytes=app.random_bytes, fault_log=_log)
         runner = application_runner(server)
@@ -178,10 +199,14 @@ class _Node:
             await health.close()
 
     async def _watch_stores(self, health: Health) -> None:
-        """Open the stores to have them watched; a store that is out of reach is waited for."""
+        """Open the stores, and another issuer's keys, to have them watched; a store out of reach is waited for."""
+        clock = app.SystemClock()
         while True:
             try:
-                async with app.open_stores(self.settings, clock=app.SystemClock(), watch=health.watch):
+                async with (
+                    app.open_stores(self.settings, clock=clock, watch=health.watch),
+                    app.open_issuer(self.settings, clock=clock, watch=health.watch),
+                ):
                     await asyncio.Event().wait()
             except MfaError as error:
                 _log.warning("stores_not_watched", error=type(error).__name__)
@@ -194,6 +219,13 @@ def application_runner(server: Server) -> web.ServerRunner:
     Its own time is short, for `Server.end` has waited for the requests before it is cleaned up.
     """
     return web.ServerRunner(server, shutdown_timeout=_CANCELLED_WITHIN_S)
+
+
+def _spare_collector() -> None:
+    """Keep the garbage collector from looking through requests under way, and at what is there for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 async def _listen(runner: web.ServerRunner, sockets: Sequence[socket.socket], address: Address) -> None:

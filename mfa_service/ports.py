@@ -4,7 +4,7 @@ No method here can express a race: there is no `exists` and no get-then-set. Eac
 raises; every one that reaches a store also raises `StoreUnavailable`, and then nothing was accepted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mfa_service.model import (
@@ -12,6 +12,7 @@ from mfa_service.model import (
     Application,
     Challenge,
     Charged,
+    Credential,
     Device,
     IssuedToken,
     KeyRecord,
@@ -21,9 +22,12 @@ from mfa_service.model import (
     Principal,
     Purpose,
     QuotaLimits,
+    Resealed,
+    SealedDevice,
     SealedSecret,
     SecretHash,
     Settlement,
+    Standing,
     TokenRequest,
     Verdict,
 )
@@ -64,8 +68,8 @@ class Challenges(Protocol):
 
         A spent challenge (`max_attempts` wrong codes) refuses every verdict. On an open one WRONG counts and gives
         WRONG, or LAST_WRONG where this was the last one it takes; USED changes nothing and gives USED; MATCH takes the
-        challenge, notes `step` and gives TAKEN. On a taken one a verdict (MATCH or USED) of the noted step gives REPEAT
-        and anything else counts and gives MISMATCH.
+        challenge, notes `step` and gives TAKEN. On a taken one a verdict (MATCH or USED) of the noted step gives
+        REPEAT, USED of another one is as on an open one, and anything else counts and gives MISMATCH.
 
         Args:
             auth_id: the challenge, as peeked at.
@@ -105,6 +109,22 @@ class Devices(Protocol):
 
         Raises:
             DeviceNotFound: there is none.
+        """
+        ...
+
+    async def credential(self, device_id: str) -> Credential:
+        """Return as much of a device as a code is weighed with.
+
+        Raises:
+            DeviceNotFound: there is none.
+        """
+        ...
+
+    async def standing(self, owner: Owner, name: str) -> Standing:
+        """Return whether a user's device answers codes now, by its name, whatever its status.
+
+        Raises:
+            DeviceNotFound: the user has none of this name.
         """
         ...
 
@@ -186,7 +206,7 @@ class Devices(Protocol):
 class Alerts(Protocol):
     """What operators are told of at once."""
 
-    def many_wrong_codes(self, device: Device, *, failures: int) -> None:
+    def many_wrong_codes(self, device: Credential, *, failures: int) -> None:
         """Tell that so many wrong codes have come for a device within the slow counter's window."""
         ...
 
@@ -283,6 +303,38 @@ class Keys(Protocol):
         Returns:
             The record that holds that place: this one, or the one that was first.
         """
+        ...
+
+    async def retire(self, key_id: str, *, superseded_for_ms: int) -> None:
+        """Remove a key that a newer one superseded long enough ago and that no device needs, atomically and durably.
+
+        No device can come to need it meanwhile or afterwards: what is sealed with it is refused.
+
+        Args:
+            key_id: the key.
+            superseded_for_ms: for how long a newer key of its purpose must have been in use, by the database's clock.
+
+        Raises:
+            KeyNotFound: there is none.
+            KeyNeeded: it is the current key or a coming one, it was superseded too short a time ago, or a device's
+                secret is sealed with it.
+        """
+        ...
+
+
+class SealedDevices(Protocol):
+    """The devices' secrets as they are sealed, expired pending devices included: their rows need their keys too."""
+
+    async def after(self, device_id: str, *, limit: int) -> Sequence[SealedDevice]:
+        """Return at most `limit` devices, those whose ids come next after this one, in the order of their ids."""
+        ...
+
+    async def replace(self, changes: Sequence[Resealed]) -> None:
+        """Replace secrets in one transaction, each only where the row still holds what it held, durably."""
+        ...
+
+    async def per_key(self) -> Mapping[str, int]:
+        """Return by how many devices each key is needed; a key that none needs is left out."""
         ...
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from typing import Final
 
 from mfa_service.errors import ApplicationNotFound, NameRefused, StoreUnavailable
@@ -89,19 +90,37 @@ def new_application(
     """
     if client_id is None:
         client_id = random_bytes(_ID_BYTES).hex()
-    elif not _CLIENT_ID.fullmatch(client_id):
-        raise NameRefused("a client id has 1 to 255 visible ASCII characters and no blank")
+    application = application_elsewhere(name, scopes, client_id=client_id, clock=clock, random_bytes=random_bytes)
     client_secret = _new_secret(random_bytes)
-    application = Application(
+    return replace(application, secret_hashes=(_hash(client_secret),)), client_secret
+
+
+def application_elsewhere(
+    name: str, scopes: frozenset[str], *, client_id: str, clock: Clock, random_bytes: RandomBytes
+) -> Application:
+    """Return a new application of another issuer, which keeps its secret: here it has none.
+
+    Args:
+        name: what operators call it.
+        scopes: what its tokens may allow.
+        client_id: what the issuer's tokens call it.
+        clock: when it was onboarded.
+        random_bytes: the source of ids.
+
+    Raises:
+        NameRefused: the name or the client id is none.
+    """
+    if not _CLIENT_ID.fullmatch(client_id):
+        raise NameRefused("a client id has 1 to 255 visible ASCII characters and no blank")
+    return Application(
         id=random_bytes(_ID_BYTES).hex(),
         name=canonical(name),
         client_id=client_id,
         scopes=scopes,
         disabled=False,
         created_at_ms=clock.now_ms(),
-        secret_hashes=(_hash(client_secret),),
+        secret_hashes=(),
     )
-    return application, client_secret
 
 
 def rotate_secret(

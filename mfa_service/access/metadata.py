@@ -27,7 +27,8 @@ class Metadata:
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "scopes_supported": sorted(scopes),
-            "response_types_supported": [],
+            # There is no authorization endpoint; RFC 8414 §2 requires the member, and §3.2 forbids an empty array.
+            "response_types_supported": ["none"],
         }
 
     def jwks(self) -> Mapping[str, object]:

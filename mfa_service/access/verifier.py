@@ -10,6 +10,7 @@ import jwt
 
 from mfa_service.access.applications import ApplicationTable
 from mfa_service.access.keysets import KeySet, VerificationKey
+from mfa_service.access.profiles import RFC_9068, TokenProfile
 from mfa_service.errors import AccessDenied, ApplicationNotFound, TokenExpired
 from mfa_service.model import Application, Principal
 from mfa_service.ports import Clock
@@ -20,11 +21,8 @@ MAX_TOKEN_CHARACTERS: Final = 8_192
 _REMEMBERED: Final = 20_000  # verdicts; 19 MiB when full
 _REMEMBERED_S: Final = 60.0
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)  # RFC 7515 §7.1
-_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 §4, RFC 7515 §4.1.9
-_REQUIRED: Final = ("exp", "iat", "aud", "iss", "sub", "client_id", "jti")  # RFC 9068 §2.2
 _LATEST_S: Final = 2**40  # of any time claim; farther off, a float has no milliseconds left
 _OPTIONS: Final[Any] = {
-    "require": list(_REQUIRED),
     "enforce_minimum_key_length": True,
     # Checked here instead: PyJWT takes the time from this machine's clock.
     "verify_exp": False,
@@ -71,6 +69,7 @@ class JwtVerifier:
         issuer: the one `iss` taken.
         audience: what `aud` must name.
         leeway_s: how far the issuer's clock may be off, 0 to 30 seconds.
+        profile: how the issuer writes its tokens.
     """
 
     def __init__(
@@ -82,6 +81,7 @@ class JwtVerifier:
         issuer: str,
         audience: str,
         leeway_s: int,
+        profile: TokenProfile = RFC_9068,
     ) -> None:
         if not 0 <= leeway_s <= MAX_LEEWAY_S:
             raise ValueError(f"the leeway is 0 to {MAX_LEEWAY_S} s")
@@ -93,6 +93,8 @@ class JwtVerifier:
         self._issuer = issuer
         self._audience = audience
         self._leeway_s = leeway_s
+        self._profile = profile
+        self._options: Any = {**_OPTIONS, "require": list(profile.required)}
         self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()  # the oldest first
 
     async def verify(self, token: str) -> Principal:
@@ -146,21 +148,18 @@ class JwtVerifier:
                 token,
                 key.public_key,
                 algorithms=[key.algorithm],
-                options=_OPTIONS,
+                options=self._options,
                 audience=self._audience,
                 issuer=self._issuer,
             )
         except jwt.PyJWTError:
             raise AccessDenied(presented=True) from None
-        client_id = claims["client_id"]
-        scope = claims.get("scope", "")
-        if not isinstance(client_id, str) or not isinstance(scope, str):
-            raise AccessDenied(presented=True)
+        client_id, scopes = self._profile.client_id(claims), self._profile.scopes(claims)
         self._refuse_premature(claims)
         return _Verdict(
             key=key,
             client_id=client_id,
-            scopes=frozenset(scope.split()),
+            scopes=scopes,
             issued_at_ms=_moment_ms(claims["iat"]),
             expires_at_ms=_moment_ms(claims["exp"]) + self._leeway_s * 1000,
             forget_at_s=self._clock.monotonic_s() + _REMEMBERED_S,
@@ -168,8 +167,8 @@ class JwtVerifier:
 
     async def _key_for(self, header: dict[str, Any]) -> VerificationKey:
         """Return the key that a token's header names, where it claims no more than any token here may."""
-        kid, token_type = header.get("kid"), header.get("typ")
-        if not isinstance(kid, str) or not isinstance(token_type, str) or token_type.lower() not in _TYPES:
+        kid = header.get("kid")
+        if not isinstance(kid, str) or not self._profile.takes_type(header.get("typ")):
             raise AccessDenied(presented=True)
         if "crit" in header or "b64" in header:  # RFC 7515 §4.1.11: no extension is understood here
             raise AccessDenied(presented=True)

@@ -24,23 +24,37 @@ def applications() -> None:
 @applications.command()
 @click.argument("name", type=Name())
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(_ALL_SCOPES), help="Default: both.")
-@click.option("--client-id", help="A client id of your own choice; a random one where left out.")
+@click.option("--client-id", help="A client id of your own choice; needed where tokens.issuer is another issuer.")
 @_json
 @click.pass_obj
 def add(operator: Operator, name: str, scopes: tuple[str, ...], client_id: str | None, *, as_json: bool) -> None:
-    """Onboard an application and print its client secret, this once."""
+    """Onboard an application and print its client secret, this once; one of another issuer has its secret there."""
+    given = frozenset(scopes or _ALL_SCOPES)
+    clock = SystemClock()
+    client_secret = None
     try:
-        application, client_secret = onboarding.new_application(
-            name,
-            frozenset(scopes or _ALL_SCOPES),
-            clock=SystemClock(),
-            random_bytes=random_bytes,
-            client_id=client_id,
-        )
+        if operator.settings.tokens.is_embedded:
+            application, client_secret = onboarding.new_application(
+                name, given, clock=clock, random_bytes=random_bytes, client_id=client_id
+            )
+        elif client_id is None:
+            raise click.UsageError(
+                f"'--client-id' is needed: the id that {operator.settings.tokens.issuer} knows it by"
+            )
+        else:
+            application = onboarding.application_elsewhere(
+                name, given, client_id=client_id, clock=clock, random_bytes=random_bytes
+            )
     except NameRefused as refusal:  # the client id: the name has been looked at
         raise click.BadParameter(str(refusal), param_hint="'--client-id'") from None
     operator.run(lambda registry: registry.applications.add(application))
-    _show_secret(application, client_secret, as_json=as_json)
+    if client_secret is not None:
+        _show_secret(application, client_secret, as_json=as_json)
+    elif as_json:
+        echo_json(_as_json(application))
+    else:
+        echo_fields({"client_id": application.client_id})
+        click.echo("It has no secret here: its tokens come from the issuer.", err=True)
 
 
 @applications.command("list")
@@ -88,6 +102,7 @@ def show(operator: Operator, application: str, *, as_json: bool) -> None:
 @click.pass_obj
 def rotate_secret(operator: Operator, application: str, grace_s: int, *, as_json: bool) -> None:
     """Give an application a new client secret and print it, this once."""
+    operator.refuse_another_issuer("an application's secret is kept there, and rotated there")
 
     async def act(registry: Registry) -> tuple[Application, str]:
         found = await registry.applications.named(application)

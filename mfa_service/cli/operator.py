@@ -57,6 +57,15 @@ class Operator:
         loaded = settings_module.load(config_path=self.config_path, environment=os.environ, flags=merged)
         return Operator(loaded.settings, config_path=self.config_path, flags=merged)
 
+    def refuse_another_issuer(self, reason: str) -> None:
+        """Refuse a command that has no meaning where this service does not issue the access tokens.
+
+        Args:
+            reason: why not, the end of a sentence.
+        """
+        if not self.settings.tokens.is_embedded:
+            raise click.ClickException(f"access tokens come from {self.settings.tokens.issuer}: {reason}")
+
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:
         """Open the registry of these settings for one command."""

@@ -33,6 +33,8 @@ def serve(operator: Operator, host: str | None, port: int | None, workers: int |
     given = {"http.host": host, "http.port": port, "http.workers": workers}
     operator = operator.with_flags({key: value for key, value in given.items() if value is not None})
     app.refuse_unfit(operator.settings)
+    if onboard is not None:
+        operator.refuse_another_issuer("onboard its applications by `mfa-service applications add --client-id`")
     first = None if onboard is None else partial(operator.run, partial(_onboard, operator, onboard))
     sys.exit(node.serve(operator.settings, first=first))
 
@@ -41,6 +43,7 @@ def serve(operator: Operator, host: str | None, port: int | None, workers: int |
 @click.pass_obj
 def demo(operator: Operator) -> None:
     """Walk the three steps against the running service with an authenticator of its own, showing every message."""
+    operator.refuse_another_issuer("the demonstration would need an application there")
 
     async def act() -> None:
         async with operator.registry() as registry:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from mfa_service.errors import SettingsInvalid
 
+# What the system keeps of a connection that the other side does not read from; Linux would let it grow to megabytes.
+_UNSENT_BYTES = 32_768
+_UNREAD_BYTES = 16_384
+
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -78,6 +82,8 @@ def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -
     try:
         one.setblocking(False)  # noqa: FBT003  its only parameter
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was closed a moment ago is free
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # the same port of IPv4 has its own socket
         one.bind(address)

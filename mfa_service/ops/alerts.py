@@ -2,7 +2,7 @@
 
 import structlog
 
-from mfa_service.model import Device
+from mfa_service.model import Credential
 
 _log = structlog.get_logger(__name__)
 
@@ -10,7 +10,7 @@ _log = structlog.get_logger(__name__)
 class LoggedAlerts:
     """`Alerts` in the log."""
 
-    def many_wrong_codes(self, device: Device, *, failures: int) -> None:
+    def many_wrong_codes(self, device: Credential, *, failures: int) -> None:
         """Warn of a device that is guessed at, in the words that `mfa-service devices show` takes."""
         _log.warning(
             "device_guessed_at",

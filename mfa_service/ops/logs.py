@@ -1,29 +1,35 @@
 """Logs: one line of plain ASCII for each event, for machines or for people, to one stream.
 
-Modules log through `structlog.get_logger()`; what is bound with `structlog.contextvars`, such as the trace id, stands
-in every line. Libraries are heard from warnings on. ASCII alone, so that no value breaks a line or moves a cursor.
+Modules log through `structlog.get_logger()`; the trace id that is bound here, and what is bound with
+`structlog.contextvars`, stands in every line. Libraries are heard from warnings on. ASCII alone, so that no value
+breaks a line or moves a cursor.
 """
 
-import contextlib
 import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
 import structlog
 
+from mfa_service.ops.lines import Lines
 from mfa_service.ops.redaction import describe, presentable
+from mfa_service.ops.request_log import JsonRequestLog, RequestLog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PLAIN = re.compile(r"[!#-~]+", re.ASCII)
 _COLUMN = 8  # as wide as the longest level's name, so that events stand below one another
 
+# A variable of its own: structlog's binding makes one for each name, at eight times the cost for each request.
+_TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
+
 Event = MutableMapping[str, Any]
-Render = Callable[[Mapping[str, Any]], str]
 
 
 def configure(
@@ -32,7 +38,8 @@ def configure(
     format: str,  # noqa: A002  # the setting's own name
     stream: TextIO,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-) -> "RequestLog":
+    requests_kept_back_s: float = 0.0,
+) -> RequestLog:
     """Send every log of the process, the libraries' included, to one stream; a second call replaces the first.
 
     Args:
@@ -40,19 +47,25 @@ def configure(
         format: `json` for one JSON object a line, `console` for lines that people read.
         stream: takes whole lines; one that fails loses them, and nothing else is disturbed.
         now_ms: Unix time in milliseconds.
+        requests_kept_back_s: for which lines of requests may be kept back, inside a running event loop, to be written
+            together; 0 writes each at once.
 
     Returns:
         The log of requests, to the same stream in the same format.
     """
     render = {"json": _json_line, "console": _console_line}[format]
-    lines = _Lines(stream)
+    lines = Lines(stream, kept_back_s=requests_kept_back_s)
+
+    def now() -> str:
+        return _rfc3339(now_ms())
 
     def in_order(_logger: object, _method: str, event: Event) -> Event:
-        head = {"timestamp": _rfc3339(now_ms()), "level": event.pop("level"), "event": event.pop("event")}
+        head = {"timestamp": now(), "level": event.pop("level"), "event": event.pop("event")}
         return {**head, **event}
 
     structlog.configure(
         processors=[
+            _with_trace_id,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.ExceptionRenderer(lambda exc_info: describe(exc_info[1])),
@@ -65,66 +78,8 @@ def configure(
         cache_logger_on_first_use=False,
     )
     _hear_libraries()
-    return RequestLog(lines.write, render, now_ms=now_ms, enabled=_LEVELS[level] <= logging.INFO)
-
-
-class RequestLog:
-    """Writes one line for each request, past structlog's chain: no value in it needs redaction."""
-
-    def __init__(
-        self, write: Callable[[str], None], render: Render, *, now_ms: Callable[[], int], enabled: bool
-    ) -> None:
-        self._write = write
-        self._render = render
-        self._now_ms = now_ms
-        self._enabled = enabled
-
-    def request(
-        self, *, trace_id: str, application: str | None, method: str, route: str, status: int, duration_ms: float
-    ) -> None:
-        """Write the line of one request that has been answered.
-
-        Args:
-            trace_id: 32 hexadecimal digits.
-            application: the client id; None where no token told it.
-            method: as in the request, one that the parser knows.
-            route: the route's pattern, never the path, which names users; `-` where there is none.
-            status: of the answer.
-            duration_ms: from the complete head to the answer, in milliseconds.
-        """
-        if not self._enabled:
-            return
-        self._write(
-            self._render(
-                {
-                    "timestamp": _rfc3339(self._now_ms()),
-                    "level": "info",
-                    "event": "request",
-                    "trace_id": trace_id,
-                    "application": application,
-                    "method": method,
-                    "route": route,
-                    "status": status,
-                    "duration_ms": round(duration_ms, 3),
-                }
-            )
-        )
-
-
-class _Lines:
-    """The stream, with the methods of a logger that structlog calls by the level's name."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, line: str) -> None:
-        # One write a line, so that the lines of several workers do not run into one another. A full disk or a closed
-        # pipe must not fail the request that would have been logged.
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
-            self._stream.flush()
-
-    debug = info = warning = error = critical = write
+    request_log = JsonRequestLog if format == "json" else RequestLog
+    return request_log(lines, render, now=now, enabled=_LEVELS[level] <= logging.INFO)
 
 
 class _Forward(logging.Handler):
@@ -158,12 +113,27 @@ def _hear_libraries() -> None:
     logging.captureWarnings(capture=True)
 
 
+def bind_trace_id(trace_id: str) -> None:
+    """Have a trace id stand in every line that is logged in the running context from now on."""
+    _TRACE_ID.set(trace_id)
+
+
+def _with_trace_id(_logger: object, _method: str, event: Event) -> Event:
+    trace_id = _TRACE_ID.get()
+    return event if trace_id is None else {"trace_id": trace_id, **event}
+
+
 def _presentable(_logger: object, _method: str, event: Event) -> Event:
     return {str(name): presentable(str(name), value) for name, value in event.items()}
 
 
 def _rfc3339(unix_ms: int) -> str:
-    return f"{datetime.fromtimestamp(unix_ms // 1000, UTC).isoformat()[:19]}.{unix_ms % 1000:03d}Z"
+    return f"{_to_the_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat()[:19]
 
 
 def _json_line(event: Mapping[str, Any]) -> str:

@@ -1,9 +1,11 @@
 """HOTP: an HMAC-based one-time password algorithm (RFC 4226)."""
 
+from struct import Struct
 from typing import Final
 
 from mfa_service.otp.rfc2104 import Hmac
 
+_FOUR_BYTES: Final = Struct(">I")
 _MODULI: Final = {digits: 10**digits for digits in (6, 7, 8)}
 
 
@@ -16,8 +18,8 @@ def truncate(digest: bytes) -> int:
     Returns:
         Snum, a number from 0 to 2³¹ - 1.
     """
-    offset = digest[-1] & 0x0F
-    return int.from_bytes(digest[offset : offset + 4], "big") & 0x7FFF_FFFF
+    snum: int = _FOUR_BYTES.unpack_from(digest, digest[-1] & 0x0F)[0]
+    return snum & 0x7FFF_FFFF
 
 
 def code(mac: Hmac, counter: int, digits: int) -> str:

@@ -60,7 +60,7 @@ def match(secret: bytes, parameters: TotpParameters, otp: str, *, now_ms: int, w
     matching = [
         step
         for step in range(max(0, now - window_steps), now + window_steps + 1)
-        if compare_digest(hotp.code(mac, step, digits).encode(), given)
+        if compare_digest(hotp.code(mac, step, digits), given)
     ]
     return matching[-1] if matching else None
 
@@ -77,9 +77,9 @@ def matches_step(secret: bytes, parameters: TotpParameters, otp: str, step: int)
     Raises:
         OverflowError: `step` is negative.
     """
-    return compare_digest(code_at(secret, parameters, step).encode(), _ascii(otp))
+    return compare_digest(code_at(secret, parameters, step), _ascii(otp))
 
 
-def _ascii(otp: str) -> bytes:
-    # What is not ASCII becomes a question mark, which no code has: an error would carry the text.
-    return otp.encode("ascii", "replace")
+def _ascii(otp: str) -> str:
+    # What is not ASCII is compared as a question mark, which no code has: an error would carry the text.
+    return otp if otp.isascii() else "?"

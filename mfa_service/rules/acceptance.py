@@ -5,8 +5,11 @@ the device's conditional UPDATE. So any number of parallel guesses, on any numbe
 limits allow, and a code counts once per device (RFC 6238 §5.2).
 """
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import NoReturn
+from weakref import WeakValueDictionary
 
 from mfa_service.errors import (
     ActivatedWithAnotherCode,
@@ -14,12 +17,13 @@ from mfa_service.errors import (
     ChallengeSpent,
     ClockSkewed,
     DeviceNotFound,
+    DeviceWaits,
     MalformedOtp,
     StoreUnavailable,
     UsedOtp,
     WrongOtp,
 )
-from mfa_service.model import Acceptance, Challenge, Device, DeviceStatus, Purpose, Settlement, Verdict
+from mfa_service.model import Acceptance, Challenge, Credential, DeviceStatus, Purpose, Settlement, Verdict
 from mfa_service.otp import totp
 from mfa_service.ports import Alerts, Challenges, Clock, Devices, NotAccepted, NotCharged, Sealing
 from mfa_service.rules.guessing import calls_for_alert, refuse_waiting
@@ -42,7 +46,9 @@ class CodePolicy:
 
 
 class CodeScale:
-    """Weighs codes given to challenges.
+    """Weighs codes given to challenges, those of one device one after another.
+
+    So of the codes that reach a worker at once, those behind the one that makes the device wait are not compared.
 
     Args:
         challenges: where challenges are settled.
@@ -69,8 +75,9 @@ class CodeScale:
         self._clock = clock
         self._alerts = alerts
         self._policy = policy
+        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # there while a code is in one
 
-    async def device_of(self, challenge: Challenge) -> Device:
+    async def device_of(self, challenge: Challenge) -> Credential:
         """Return the device that a challenge is for.
 
         Raises:
@@ -78,17 +85,18 @@ class CodeScale:
             ChallengeNotFound: the device is gone otherwise.
         """
         try:
-            return await self._devices.get(challenge.device_id)
+            return await self._devices.credential(challenge.device_id)
         except DeviceNotFound:
             raise (ChallengeSpent if self._is_spent(challenge) else ChallengeNotFound) from None
 
-    async def weigh(self, challenge: Challenge, device: Device, otp: str) -> None:
+    async def weigh(self, challenge: Challenge, device: Credential, otp: str) -> None:
         """Accept a code for a challenge's device, or refuse it with the reason.
 
         The code that took the challenge is accepted again without a second effect, so that a caller may repeat a
         request whose answer was lost. A challenge is over only when the device's row has accepted its step: until
         then, taken or not, every code given to it is a guess, compared with the whole window and charged where it is
-        wrong. So a refused acceptance (the device waited, the database was away) tells nothing afterwards.
+        wrong. A refused acceptance (the device waited, the database was away) is counted on it as a wrong code is, so
+        that it tells nothing afterwards.
 
         Args:
             challenge: as peeked at.
@@ -106,13 +114,27 @@ class CodeScale:
             UnsealFailed: the device's secret does not open.
             ClockSkewed: this machine's clock is not the database's.
         """
+        self._refuse_unweighed(challenge, device, otp)
+        line = self._lines.get(device.id)
+        is_first = line is None
+        if line is None:
+            line = self._lines[device.id] = asyncio.Lock()
+        async with line:
+            if not is_first:
+                device = await self.device_of(challenge)  # as the codes before this one have left it
+                self._refuse_unweighed(challenge, device, otp)
+            await self._weigh(challenge, device, otp)
+
+    def _refuse_unweighed(self, challenge: Challenge, device: Credential, otp: str) -> None:
         if self._is_spent(challenge):
             raise ChallengeSpent
         if len(otp) != device.parameters.digits:
             raise MalformedOtp
-        is_over = challenge.taken_step is not None and device.last_step >= challenge.taken_step
-        if not is_over:
+        if not _is_over(challenge, device):
             refuse_waiting(device)
+
+    async def _weigh(self, challenge: Challenge, device: Credential, otp: str) -> None:
+        is_over = _is_over(challenge, device)
         context = device_context(device.id, device.owner, device.parameters)
         secret = await self._sealing.unseal(device.secret, context=context)
         now_ms = self._clock.now_ms()
@@ -124,36 +146,48 @@ class CodeScale:
                     raise ActivatedWithAnotherCode
                 raise ChallengeNotFound
             case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
-                await self._charge(device, is_last=settlement is Settlement.LAST_WRONG)
+                await self._charge(device, is_last=self._is_last(settlement, challenge))
                 raise WrongOtp
             case Settlement.USED:
                 raise UsedOtp
             case Settlement.TAKEN | Settlement.REPEAT:
                 assert step is not None  # noqa: S101  settle gives these two for a matching step alone
-                if not device.has_accepted(step, challenge.auth_id):
-                    await self._accept(
-                        Acceptance(
-                            device_id=device.id,
-                            step=step,
-                            auth_id=challenge.auth_id,
-                            matched_at_ms=now_ms,
-                            purpose=challenge.purpose,
-                        )
+                repeats = settlement is Settlement.REPEAT
+                if not (repeats and await self._has_accepted(device, step, challenge.auth_id)):
+                    acceptance = Acceptance(
+                        device_id=device.id,
+                        step=step,
+                        auth_id=challenge.auth_id,
+                        matched_at_ms=now_ms,
+                        purpose=challenge.purpose,
                     )
+                    try:
+                        await self._accept(acceptance)
+                    except (DeviceWaits, StoreUnavailable):
+                        await self._count(challenge)
+                        raise
 
     def _is_spent(self, challenge: Challenge) -> bool:
         return challenge.attempts >= self._policy.max_attempts
 
-    def _matching_step(self, over_step: int | None, device: Device, secret: bytes, otp: str, now_ms: int) -> int | None:
+    def _is_last(self, settlement: Settlement, challenge: Challenge) -> bool:
+        """Whether a challenge took its last wrong code; one that a right code has taken does not say so itself."""
+        if settlement is Settlement.MISMATCH:
+            return challenge.attempts + 1 >= self._policy.max_attempts
+        return settlement is Settlement.LAST_WRONG
+
+    def _matching_step(
+        self, over_step: int | None, device: Credential, secret: bytes, otp: str, now_ms: int
+    ) -> int | None:
         """Return the step whose code this is: of the whole window, or of a challenge's that is over its one step."""
         if over_step is None:
             return totp.match(secret, device.parameters, otp, now_ms=now_ms, window_steps=self._policy.window_steps)
         return over_step if totp.matches_step(secret, device.parameters, otp, over_step) else None
 
-    async def _settle(self, challenge: Challenge, device: Device, step: int | None) -> Settlement:
+    async def _settle(self, challenge: Challenge, device: Credential, step: int | None) -> Settlement:
         if step is None:
             verdict = Verdict.WRONG
-        elif challenge.taken_step is None and step <= device.last_step:
+        elif step <= device.last_step:
             verdict = Verdict.USED
         else:
             verdict = Verdict.MATCH
@@ -161,7 +195,7 @@ class CodeScale:
             challenge.auth_id, verdict, step=step, max_attempts=self._policy.max_attempts
         )
 
-    async def _charge(self, device: Device, *, is_last: bool) -> None:
+    async def _charge(self, device: Credential, *, is_last: bool) -> None:
         """Charge a wrong code to its device; the last one that a pending device's activation takes removes it."""
         try:
             charged = await self._devices.charge(device.id)
@@ -172,12 +206,21 @@ class CodeScale:
         if is_last and device.status is DeviceStatus.PENDING:
             await self._devices.remove_pending(device.id)
 
-    async def _refuse_uncharged(self, device: Device) -> NoReturn:
+    async def _refuse_uncharged(self, device: Credential) -> NoReturn:
         try:
-            refuse_waiting(await self._devices.get(device.id))
+            refuse_waiting(await self._devices.credential(device.id))
         except DeviceNotFound:
             raise ChallengeNotFound from None
         raise StoreUnavailable  # the wait ended between the two looks: nothing was told, the caller may try again
+
+    async def _has_accepted(self, device: Credential, step: int, auth_id: str) -> bool:
+        """Tell whether the device's row accepted a challenge's code of this step, as its last one or before that."""
+        if device.last_auth_id == auth_id and device.last_step == step:
+            return True
+        try:
+            return (await self._devices.get(device.id)).has_accepted(step, auth_id)
+        except DeviceNotFound:
+            return False
 
     async def _accept(self, acceptance: Acceptance) -> None:
         try:
@@ -185,10 +228,17 @@ class CodeScale:
         except NotAccepted:
             await self._refuse_unaccepted(acceptance)
 
+    async def _count(self, challenge: Challenge) -> None:
+        """Count a right code that was refused as the wrong one that it could have been for all the caller knows."""
+        with contextlib.suppress(ChallengeNotFound, ChallengeSpent, StoreUnavailable):
+            await self._challenges.settle(
+                challenge.auth_id, Verdict.WRONG, step=None, max_attempts=self._policy.max_attempts
+            )
+
     async def _refuse_unaccepted(self, acceptance: Acceptance) -> NoReturn:
         """Read the row once more and say why it did not take the code."""
         try:
-            device = await self._devices.get(acceptance.device_id)
+            device = await self._devices.credential(acceptance.device_id)
         except DeviceNotFound:
             raise ChallengeNotFound from None
         refuse_waiting(device)
@@ -199,3 +249,8 @@ class CodeScale:
         if abs(device.read_at_ms - acceptance.matched_at_ms) > self._policy.clock_tolerance_ms:
             raise ClockSkewed
         raise StoreUnavailable  # the row changed between the two looks: the same request may be sent again
+
+
+def _is_over(challenge: Challenge, device: Credential) -> bool:
+    """Whether the device's row has accepted the step that a challenge holds, or one after it."""
+    return challenge.taken_step is not None and device.last_step >= challenge.taken_step

@@ -2,7 +2,7 @@
 
 from mfa_service import identifiers
 from mfa_service.errors import DeviceNotFound, DeviceNotUsable, NoActiveDevice, NoDevice
-from mfa_service.model import Challenge, Device, DeviceStatus, Owner, Purpose
+from mfa_service.model import Challenge, DeviceStatus, Owner, Purpose
 from mfa_service.ports import Challenges, Devices, RandomBytes
 from mfa_service.rules.acceptance import CodeScale
 from mfa_service.rules.guessing import refuse_waiting
@@ -51,13 +51,13 @@ class Authentication:
             DeviceWaits: the device waits or is blocked.
         """
         try:
-            device = await self._devices.find(owner, device_name)
+            device = await self._devices.standing(owner, device_name)
         except DeviceNotFound:
             raise await self._unusable(owner) from None
         if device.status is DeviceStatus.PENDING:
             raise await self._unusable(owner)
         refuse_waiting(device)
-        return await self._open(device)
+        return await self._open(owner, device.id)
 
     async def validate(self, application_id: str, auth_id: str, otp: str) -> None:
         """Validate a code for a challenge of this application; returning means that it was accepted.
@@ -75,12 +75,12 @@ class Authentication:
         device = await self._scale.device_of(challenge)
         await self._scale.weigh(challenge, device, otp)
 
-    async def _open(self, device: Device) -> str:
+    async def _open(self, owner: Owner, device_id: str) -> str:
         auth_id = identifiers.auth_id(self._random_bytes)
         challenge = Challenge(
             auth_id=auth_id,
-            application_id=device.owner.application_id,
-            device_id=device.id,
+            application_id=owner.application_id,
+            device_id=device_id,
             purpose=Purpose.AUTHENTICATION,
         )
         await self._challenges.open(challenge, ttl_s=self._challenge_ttl_s)

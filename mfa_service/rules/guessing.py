@@ -4,7 +4,7 @@ Sources: RFC 4226 §7.3 (throttling by a growing delay), NIST SP 800-63B §5.2.2
 """
 
 from mfa_service.errors import DeviceWaits
-from mfa_service.model import Charged, Device, DeviceStatus, GuessingLimits
+from mfa_service.model import Charged, Device, DeviceStatus, GuessingLimits, Standing
 
 WORST_ODDS_PER_DAY = 1 / 1_000
 """No device may be easier to guess at within a day."""
@@ -83,7 +83,7 @@ def calls_for_alert(charged: Charged) -> bool:
     return charged.slow_failures == ALERT_AT
 
 
-def refuse_waiting(device: Device) -> None:
+def refuse_waiting(device: Standing) -> None:
     """Let a device pass that answers codes now.
 
     Raises:

@@ -1,5 +1,7 @@
 """What binds a sealed secret to the row that holds it: associated data (AES-GCM, NIST SP 800-38D §5.2.1.1)."""
 
+from functools import lru_cache
+
 from mfa_service.model import KeyPurpose, Owner, TotpParameters
 
 
@@ -14,13 +16,8 @@ def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> 
     Returns:
         Application, user, device id, algorithm, digits and period, each behind its length in four bytes.
     """
-    return _joined(
-        owner.application_id,
-        owner.user_name,
-        device_id,
-        parameters.algorithm,
-        str(parameters.digits),
-        str(parameters.period_s),
+    return _joined(owner.application_id, owner.user_name, device_id) + _of_parameters(
+        parameters.algorithm, parameters.digits, parameters.period_s
     )
 
 
@@ -39,7 +36,12 @@ def key_context(key_id: str, purpose: KeyPurpose, generation: int, algorithm: st
     return _joined("key", purpose.value, key_id, str(generation), algorithm)
 
 
+@lru_cache(maxsize=16)
+def _of_parameters(algorithm: str, digits: int, period_s: int) -> bytes:
+    return _joined(algorithm, str(digits), str(period_s))
+
+
 def _joined(*parts: str) -> bytes:
     """Return the parts, each with its length, so that no two lists of parts give the same bytes."""
     encoded = [part.encode() for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])

@@ -11,6 +11,7 @@ from mfa_service.sealing.contexts import key_context
 from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
 
 _MAX_AGE_S: Final = 1.0
+_MOST_LOOKED_FOR: Final = 1_000
 _FROM_THE_START: Final = 0  # as `active_from_ms`: no node's clock is before it
 
 
@@ -18,7 +19,8 @@ class Keyring:
     """Keeps a registry's keys open and seals secrets with the current one (`Sealing`); made by `establish`.
 
     The table is read again by `refresh`, which a process calls each second, and also where the keys are older than
-    that when a secret is sealed, or where a key is unknown, at most once a second.
+    that when a secret is sealed, or where a key is unknown, at most once a second for each. A key that was opened stays
+    open, so the root key or its service is needed for new keys alone.
 
     Args:
         keys: the registry of sealed keys.
@@ -36,8 +38,9 @@ class Keyring:
         self._ciphers: dict[str, Cipher] = {}
         self._records: dict[KeyPurpose, tuple[KeyRecord, ...]] = {}
         self._signing: tuple[OpenKey, ...] = ()
-        self._damaged: frozenset[str] = frozenset()
+        self._damaged: dict[str, KeyRecord] = {}
         self._read_at_s = self._looked_at_s = float("-inf")
+        self._looked_for_at_s: dict[str, float] = {}
         self._reading: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -60,7 +63,12 @@ class Keyring:
     @property
     def damaged(self) -> frozenset[str]:
         """The ids of keys in the registry that do not open; what needs them fails, and nothing else."""
-        return self._damaged
+        return frozenset(self._damaged)
+
+    @property
+    def sealing_key_id(self) -> str:
+        """The id of the key that secrets are sealed with now, as far as known."""
+        return current(self._records[KeyPurpose.SEALING], self._clock.now_ms()).id
 
     async def seal(self, secret: bytes, *, context: bytes) -> SealedSecret:
         """Seal a secret under the current key, bound to its context.
@@ -83,7 +91,7 @@ class Keyring:
         """
         cipher = self._ciphers.get(sealed.key_id)
         if cipher is None:
-            await self.look_again()
+            await self._look_for(sealed.key_id)
             cipher = self._ciphers.get(sealed.key_id)
             if cipher is None:
                 raise UnsealFailed("a sealed secret is of an unknown key")
@@ -91,6 +99,8 @@ class Keyring:
 
     async def look_again(self) -> None:
         """Read the keys once more on behalf of an unknown key id, unless another one caused that within a second.
+
+        It is for ids that anybody may make up, such as those in tokens.
 
         Raises:
             StoreUnavailable: they cannot be read.
@@ -140,26 +150,45 @@ class Keyring:
         )
 
     def _current_cipher(self) -> Cipher:
-        record = current(self._records[KeyPurpose.SEALING], self._clock.now_ms())
+        key_id = self.sealing_key_id
         try:
-            return self._ciphers[record.id]
+            return self._ciphers[key_id]
         except KeyError:  # an older key would open again what a rotation meant to end
-            raise UnsealFailed(f"the current sealing key {record.id} does not open") from None
+            raise UnsealFailed(f"the current sealing key {key_id} does not open") from None
+
+    async def _look_for(self, key_id: str) -> None:
+        """Read the keys once more on behalf of a row's key, unless it was looked for in vain within a second.
+
+        A row that names a key was written after the key: a worker that has not read it yet must not fail for other
+        ids' being looked for, nor for a reading that began before the key came.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._reading is None and now_s - self._looked_for_at_s.get(key_id, float("-inf")) < _MAX_AGE_S:
+            return
+        if len(self._looked_for_at_s) >= _MOST_LOOKED_FOR:
+            self._looked_for_at_s.clear()
+        self._looked_for_at_s[key_id] = now_s
+        if self._reading is not None:
+            await asyncio.shield(self._reading)
+        if key_id not in self._ciphers:
+            await self.refresh()
 
     async def _read(self) -> None:
         began_at_s = self._clock.monotonic_s()
         records = await self._keys.all()
         opened: dict[str, OpenKey] = {}
-        damaged = set()
+        damaged: dict[str, KeyRecord] = {}
         for record in records:
             known = self._open.get(record.id)
             if known is not None and known.record == record:
                 opened[record.id] = known
-                continue
-            try:
-                opened[record.id] = await self._opened(record)
-            except UnsealFailed:
-                damaged.add(record.id)
+            elif self._damaged.get(record.id) == record:  # nor is a key service asked for it again each second
+                damaged[record.id] = record
+            else:
+                try:
+                    opened[record.id] = await self._opened(record)
+                except UnsealFailed:
+                    damaged[record.id] = record
         if opened != self._open:
             self._ciphers = {
                 key_id: Cipher(key_id, key.octets, self._random_bytes)
@@ -171,7 +200,7 @@ class Keyring:
         self._records = {
             purpose: tuple(record for record in records if record.purpose is purpose) for purpose in KeyPurpose
         }
-        self._damaged = frozenset(damaged)
+        self._damaged = damaged
         self._read_at_s = began_at_s
 
     async def _opened(self, record: KeyRecord) -> OpenKey:

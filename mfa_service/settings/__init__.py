@@ -18,6 +18,7 @@ from mfa_service.settings.sections import (
     Redis,
     Settings,
     Tokens,
+    Vault,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Redis",
     "Settings",
     "Tokens",
+    "Vault",
     "default_toml",
     "load",
     "show",

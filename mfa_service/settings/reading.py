@@ -73,6 +73,8 @@ def _from_file(path: Path) -> Iterator[_Given]:
         raise SettingsInvalid(f"{source}: not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsInvalid(f"{source}: {_visible(str(error))}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; nesting as deep as that
+        raise SettingsInvalid(f"{source}: has a longer number or deeper nesting than is read") from None
     sections = {entry.section for entry in CATALOGUE.values()}
     for name, value in table.items():
         if name in sections and isinstance(value, dict):
@@ -163,6 +165,23 @@ _CONTRADICTIONS = (
         ("quota.burst", "quota.requests_per_s"),
         lambda settings: settings.quota.requests_per_s > 0 and settings.quota.burst < 1,
         "quota.burst must be at least 1 where quota.requests_per_s sets a limit",
+    ),
+    _Contradiction(
+        ("tokens.issuer", "tokens.audience"),
+        lambda settings: not settings.tokens.is_embedded and not settings.tokens.audience,
+        "another tokens.issuer needs tokens.audience: what its tokens for this service name as aud",
+    ),
+    _Contradiction(
+        ("keys.provider", "vault.address"),
+        lambda settings: (
+            settings.keys.provider == "vault-transit" and not (settings.vault.address and settings.vault.token)
+        ),
+        "keys.provider vault-transit needs vault.address and vault.token",
+    ),
+    _Contradiction(
+        ("keys.root", "keys.provider"),
+        lambda settings: settings.keys.provider != "root-key" and bool(settings.keys.root),
+        "keys.root is of no use where keys.provider is not root-key: leave it empty",
     ),
 )
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from mfa_service.settings.kinds import choice, folder, optional_file, switch, text, whole
 
 _URL = r"https?://[^\s/?#@]+(?:/[^\s?#]*[^\s?#/])?"
+_MEANING = r"[!#-\[\]-~]+=mfa:(?:enroll|authenticate)"  # RFC 6749 appendix A.4, and ours
+_CLAIM = r"[A-Za-z0-9_.:/-]{1,128}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Redis:
         pattern=r"[A-Za-z0-9._-]{1,32}",
         bounds="1 to 32 letters, digits, dots, underscores and hyphens",
     )
-    deadline_ms: int = whole(800, "A batch is given up after so many milliseconds.", least=10, most=10_000)
+    deadline_ms: int = whole(500, "A batch is given up after so many milliseconds.", least=10, most=10_000)
     allow_eviction: bool = switch(
         "Start on a Redis that may evict keys under memory pressure, and so lose open challenges.", default=False
     )
@@ -155,11 +157,39 @@ class Tokens:
         pattern=rf"embedded|{_URL}/?",
         bounds="embedded, or an http or https URL without query and fragment",
     )
+    profile: str = choice(
+        "rfc9068",
+        "What another issuer's tokens are like: RFC 9068 to the letter, or JWTs not seen to be of another kind.",
+        among=("rfc9068", "relaxed"),
+    )
+    client_claim: str = text(
+        "",
+        "Claim of another issuer's tokens that names the application; empty for client_id, and azp where that is not.",
+        pattern=rf"(?:{_CLAIM})?",
+        bounds="the name of a claim, or empty",
+    )
+    scope_claim: str = text(
+        "",
+        "Claim of another issuer's tokens that says what they allow; empty for scope, and scp where that is not.",
+        pattern=rf"(?:{_CLAIM})?",
+        bounds="the name of a claim, or empty",
+    )
+    scope_map: str = text(
+        "",
+        "What another issuer's scopes stand for here, and no other one counts then; empty where they have our names.",
+        pattern=rf"(?:{_MEANING}(?: {_MEANING})*)?",
+        bounds="pairs such as api.enroll=mfa:enroll api.login=mfa:authenticate, or empty",
+    )
+    rsa_algorithm: str = choice(
+        "RS256",
+        "How another issuer signs with an RSA key for which it names no algorithm.",
+        among=("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    )
     life_s: int = whole(3_600, "Seconds that an access token made here lives.", least=1, most=3_600)
     leeway_s: int = whole(10, "Seconds that an issuer's clock may differ from this one.", least=0, most=30)
     audience: str = text(
         "",
-        "Audience that tokens must name (aud); empty for the registry's own.",
+        "Audience that tokens must name (aud); empty for the registry's own, which needs the embedded issuer.",
         pattern=r"\S*",
         bounds="text without blanks",
     )
@@ -174,17 +204,60 @@ class Tokens:
         "RS256", "How tokens made here are signed (RFC 7518, RFC 8037).", among=("RS256", "ES256", "EdDSA")
     )
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this service issues its tokens itself."""
+        return self.issuer == "embedded"
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The root key, which seals every other key."""
 
+    provider: str = choice(
+        "root-key",
+        "Who holds the root key: this service, or the Transit engine of a HashiCorp Vault (vault.*).",
+        among=("root-key", "vault-transit"),
+    )
     root: str = text(
         "",
         "The root key, the same on every node; empty for the file root.key in data_dir.",
         pattern=r"\S*",
         bounds="text without blanks",
         secret=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The HashiCorp Vault that holds the root key where keys.provider says so."""
+
+    address: str = text(
+        "",
+        "URL of Vault; over plain http on this machine alone.",
+        pattern=r"(?:https://[^\s/?#@]+(?:/[^\s?#]*[^\s?#/])?|http://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?)?",
+        bounds="an https URL without a slash at its end, an http URL of this machine, or empty",
+    )
+    token: str = text(
+        "", "The token of this service.", pattern=r"[!-~]*", bounds="ASCII text without blanks", secret=True
+    )
+    mount: str = text(
+        "transit",
+        "Where the Transit engine is mounted.",
+        pattern=r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*",
+        bounds="a path such as transit, without a slash at either end",
+    )
+    key_name: str = text(
+        "mfa-service",
+        "The key in it, of the type aes256-gcm96.",
+        pattern=r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?",
+        bounds="letters, digits, underscores, and within the name dots and hyphens",
+    )
+    namespace: str = text(
+        "", "Namespace of Vault Enterprise; empty for none.", pattern=r"[A-Za-z0-9_/-]*", bounds="a path, or empty"
+    )
+    ca_file: Path | None = optional_file(
+        "Certificates, in PEM, that Vault's is checked with; empty for those of the system."
     )
 
 
@@ -232,6 +305,7 @@ class Settings:
     device: Device = field(default_factory=Device)
     tokens: Tokens = field(default_factory=Tokens)
     keys: Keys = field(default_factory=Keys)
+    vault: Vault = field(default_factory=Vault)
     audit: Audit = field(default_factory=Audit)
     log: Log = field(default_factory=Log)
     pages: Pages = field(default_factory=Pages)

@@ -35,7 +35,8 @@ class Batcher(Generic[Item, Result]):
         send: carries out the items of one batch and returns their results by key.
         key: an item's key in what `send` returns.
         apart: of items equal in this a batch has one at most, and the others follow in order in later ones. Items of
-            one key must be equal in it; by default it is the key.
+            one key must be equal in it. None: nothing stays apart, and items of one key in a batch are sent as one
+            and share its result; for what is only read.
         size: most members of a batch.
         queue: most items waiting at any time.
         deadline_s: how long an item may wait to be sent, and how long a batch may take then.
@@ -55,7 +56,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._send = send
         self._key = key
-        self._apart = apart or key
+        self._apart = apart
         self._size = size
         self._queue = queue
         self._deadline_s = deadline_s
@@ -81,7 +82,7 @@ class Batcher(Generic[Item, Result]):
             raise StoreUnavailable("the store is closed" if self._closed else "too many calls are waiting")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        apart = self._apart(item)
+        apart: Hashable = future if self._apart is None else self._apart(item)
         line = self._lines.get(apart)
         if line is None:
             self._lines[apart] = [(item, future, loop.time())]
@@ -138,7 +139,8 @@ class Batcher(Generic[Item, Result]):
     async def _carry_out(self, batch: Sequence[_Member[Item, Result]]) -> None:
         with self._deadline(batch):
             try:
-                self._answer(batch, await self._send([item for item, _, _ in batch]))
+                items = {self._key(item): item for item, _, _ in batch}
+                self._answer(batch, await self._send(list(items.values())))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
                 if self._is_lost(error):
                     _refuse(batch, "the store is out of reach", error)

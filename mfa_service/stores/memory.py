@@ -63,7 +63,7 @@ class MemoryChallenges:
         taken = challenge.taken_step is not None
         if taken and verdict is not Verdict.WRONG and step == challenge.taken_step:
             return Settlement.REPEAT
-        if not taken and verdict is Verdict.USED:
+        if verdict is Verdict.USED:
             return Settlement.USED
         if not taken and verdict is Verdict.MATCH:
             kept.challenge = replace(challenge, taken_step=step)

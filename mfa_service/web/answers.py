@@ -54,8 +54,7 @@ class WireFormat:
 
     def __init__(self) -> None:
         self._starts: dict[tuple[int, str], str] = {}
-        self._date_s = -1
-        self._date = ""
+        self._date_s = -1  # of the starts
 
     def message(
         self, given: Answer, *, trace_id: str, now_ms: int, connection: str | None, without_body: bool = False
@@ -69,26 +68,27 @@ class WireFormat:
             connection: the `Connection` field's value, where one is needed.
             without_body: whether the request's method is HEAD, whose answer is the head alone (RFC 9110 §9.3.2).
         """
-        start = self._starts.get((given.status, given.content_type))
-        if start is None:
-            start = self._starts[given.status, given.content_type] = _start(given)
         now_s = now_ms // 1000
         if now_s != self._date_s:
-            self._date_s, self._date = now_s, email.utils.formatdate(now_s, usegmt=True)
-        head = f"{start}Date: {self._date}\r\nX-Trace-Id: {trace_id}\r\n"
-        if given.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: such an answer has no Content-Length
-            head += f"Content-Length: {len(given.body)}\r\n"
-        for name, value in given.headers:
-            head += f"{name}: {value}\r\n"
+            self._date_s = now_s
+            self._starts.clear()
+        start = self._starts.get((given.status, given.content_type))
+        if start is None:
+            start = self._starts[given.status, given.content_type] = _start(given, now_s)
+        # RFC 9110 §8.6: an answer without content has no Content-Length
+        length = "" if given.status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(given.body)}\r\n"
+        more = "".join([f"{name}: {value}\r\n" for name, value in given.headers]) if given.headers else ""
         if connection is not None:
-            head += f"Connection: {connection}\r\n"
-        return f"{head}\r\n".encode("ascii") + (b"" if without_body else given.body)
+            more += f"Connection: {connection}\r\n"
+        head = f"{start}{trace_id}\r\n{length}{more}\r\n".encode("ascii")
+        return head if without_body else head + given.body
 
 
-def _start(given: Answer) -> str:
-    """Return the part of a head that every answer of one status and content type shares."""
+def _start(given: Answer, now_s: int) -> str:
+    """Return the part of a head that every answer of one status, content type and second shares."""
     lines = [f"HTTP/1.1 {given.status} {HTTPStatus(given.status).phrase}"]
     if given.status != HTTPStatus.NO_CONTENT:
         lines.append(f"Content-Type: {given.content_type}")
-    lines += ["X-Content-Type-Options: nosniff", "Cache-Control: no-store", ""]
+    date = email.utils.formatdate(now_s, usegmt=True)
+    lines += ["X-Content-Type-Options: nosniff", "Cache-Control: no-store", f"Date: {date}", "X-Trace-Id: "]
     return "\r\n".join(lines)

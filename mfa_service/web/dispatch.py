@@ -22,6 +22,7 @@ from mfa_service.web.routes import Call, RouteTable
 
 _AUTHORIZATION = istr("Authorization")
 _HOST = istr("Host")
+_TRANSFER_ENCODING = istr("Transfer-Encoding")
 _VERSIONS = (HttpVersion11, HttpVersion10)
 _NONE = "-"
 
@@ -180,11 +181,18 @@ class Dispatch:
 
 
 def _refuse_malformed(request: web.BaseRequest) -> None:
-    """Refuse what the parser lets pass: another version of HTTP, and a `Host` that is none (RFC 9112 §3.2)."""
+    """Refuse what the parser lets pass, on whatever path.
+
+    That is another version of HTTP, a `Host` that is none (RFC 9112 §3.2), and a coding that the parser does not know,
+    or any before HTTP/1.1: who stands between may see the request end elsewhere (RFC 9112 §6.1).
+    """
     host = request.headers.get(_HOST)
     if host is not None and not _is_host(host):
         raise MalformedRequest
     if request.version not in _VERSIONS:
+        raise MalformedRequest
+    coding = request.headers.get(_TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or request.version == HttpVersion10):
         raise MalformedRequest
 
 

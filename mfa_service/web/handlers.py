@@ -14,6 +14,7 @@ from mfa_service.web.routes import Call
 _NEXT_ACTIVATE = "Put the device into an authenticator and activate it with its first OTP"
 _ACTIVATED = "The device is active and ready to authenticate with"
 _NEXT_VALIDATE = "Please get the OTP from registered device to authenticate"
+_INITIATED = orjson.dumps({"authId": "%s", "status": "SUCCESS", "message": _NEXT_VALIDATE}).decode()
 _VALIDATED = Answer(200, orjson.dumps({"status": "SUCCESS", "message": "OTP has been validated successfully"}))
 
 _STATUSES = {
@@ -101,7 +102,7 @@ class AuthenticationCalls:
         """Call 6: open a challenge."""
         asked = schemas.initiation(json_object(call.content.octets))
         auth_id = await self._authentication.initiate(Owner(call.application_id, asked.user_name), asked.device_name)
-        return answers.answer(201, {"authId": auth_id, "status": "SUCCESS", "message": _NEXT_VALIDATE})
+        return Answer(201, (_INITIATED % auth_id).encode("ascii"))  # hexadecimal digits and hyphens alone
 
     async def validate(self, call: Call) -> Answer:
         """Call 7: validate the code that the user typed."""

@@ -15,6 +15,7 @@ class Limits:
         head_fields: header fields of a request.
         header_timeout_s: from a connection's start, or a later request's first byte, to the end of its head.
         body_timeout_s: from the end of a head to the end of its body.
+        unread_bytes: of answers that wait here for a caller to take them, before it is waited for.
         write_timeout_s: for a caller to take an answer that does not fit its buffers.
         keepalive_timeout_s: for which a connection may be idle.
         linger_s: for which the rest of an unread body is taken and thrown away, so that the caller gets its answer.
@@ -27,6 +28,7 @@ class Limits:
     head_fields: int = 64
     header_timeout_s: float = 10.0
     body_timeout_s: float = 10.0
+    unread_bytes: int = 16_384
     write_timeout_s: float = 10.0
     keepalive_timeout_s: float = 75.0
     linger_s: float = 1.0

@@ -30,7 +30,7 @@ class Reply(web.StreamResponse):
     """
 
     def __init__(self, given: Answer, *, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
-        super().__init__(status=given.status)
+        # Not aiohttp's own constructor, nor anything that it prepares: nobody looks into a reply once it is made.
         self._given = given
         self._wire = wire
         self._trace_id = trace_id

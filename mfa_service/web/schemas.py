@@ -1,4 +1,8 @@
-"""What the JSON bodies of the calls must be, and the values that they become."""
+"""What the JSON bodies of the calls must be, and the values that they become.
+
+The schemas decide. Before them stands a look at the plain form of the bodies of calls 6 and 7, at a tenth of the cost:
+what it takes, the schema takes too and with the same values, and all else is the schema's to judge.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -51,6 +55,27 @@ def initiation(content: Mapping[str, object]) -> Initiation:
     Raises:
         InvalidInput: a property is unknown, missing, or not as the contract has it.
     """
+    return plain_initiation(content) or initiation_by_schema(content)
+
+
+def plain_initiation(content: Mapping[str, object]) -> Initiation | None:
+    """Return what the body of call 6 asks for where it is of its three strings and nothing else."""
+    user_name, device_name = content.get("userName"), content.get("deviceName")
+    if (
+        len(content) == len(_INITIATION.fields)
+        and content.get("deviceType") == DEVICE_TYPE
+        and type(user_name) is str
+        and type(device_name) is str
+    ):
+        try:
+            return Initiation(names.canonical(user_name), names.canonical_device(device_name))
+        except NameRefused:
+            return None
+    return None
+
+
+def initiation_by_schema(content: Mapping[str, object]) -> Initiation:
+    """Return what the body of call 6 asks for; as `initiation`."""
     loaded = _loaded(_INITIATION, content)
     return Initiation(user_name=loaded["userName"], device_name=loaded["deviceName"])
 
@@ -65,6 +90,24 @@ def one_time_password(content: Mapping[str, object]) -> str:
         InvalidInput: a property is unknown, missing, of another type, or there in both spellings.
         MalformedOtp: all is well but for the one-time password, which is a string of something else.
     """
+    return plain_one_time_password(content) or one_time_password_by_schema(content)
+
+
+def plain_one_time_password(content: Mapping[str, object]) -> str | None:
+    """Return the one-time password of a body that is of the two strings in their first spelling and nothing else."""
+    otp = content.get("otp")
+    if (
+        len(content) == len(_CODE.fields)
+        and content.get("deviceType") == DEVICE_TYPE
+        and type(otp) is str
+        and _OTP.fullmatch(otp)
+    ):
+        return otp
+    return None
+
+
+def one_time_password_by_schema(content: Mapping[str, object]) -> str:
+    """Return the one-time password in the body of calls 3 and 7; as `one_time_password`."""
     otp: str = _loaded(_CODE, _respelled(content))["otp"]
     if not _OTP.fullmatch(otp):
         raise MalformedOtp

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import http_parser, web
 from aiohttp.http_exceptions import LineTooLong
 
 from mfa_service.web.limits import Limits
@@ -78,6 +78,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve, and to wait for the first head."""
         super().connection_made(transport)
+        if self.transport is not None:
+            self.transport.set_write_buffer_limits(high=self._limits.unread_bytes)
         self._await_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -96,6 +98,11 @@ class Connection(web.RequestHandler):
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
                 self._refuse_head(HeadTooLarge())
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's signature
+        """Go on reading where it was paused; aiohttp asks for it twice a body, and would parse nothing each time."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def _await_head(self) -> None:
         if self._head_timer is not None:
@@ -185,6 +192,11 @@ class Server(web.Server):
                 for connection in self.connections:
                     if isinstance(connection, Connection):
                         connection.end_if_idle()
+
+
+def parses_in_c() -> bool:
+    """Whether aiohttp's parser in C reads the requests here, and not its slower one in Python."""
+    return http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 
 
 def build_server(dispatch: Dispatcher, limits: Limits) -> Server:

@@ -61,12 +61,12 @@ class RedisChallenges:
         return _SETTLEMENTS[reply]
 
     async def ping(self) -> None:
-        """Return if every server answers.
+        """Return if the store answers, of a Cluster at least one master.
 
         Raises:
-            StoreUnavailable: one does not.
+            StoreUnavailable: it does not.
         """
-        await self._client.ping()
+        await self._client.ping(self._key("ping"))
 
     async def close(self) -> None:
         """Let the calls under way finish, then close every connection."""
@@ -77,7 +77,7 @@ class RedisChallenges:
 
 
 async def open_challenges(
-    url: str, *, prefix: str = "mfa:", allow_eviction: bool = False, deadline_s: float = 0.8
+    url: str, *, prefix: str = "mfa:", allow_eviction: bool = False, deadline_s: float = 0.5
 ) -> RedisChallenges:
     """Connect to a Redis or Valkey and return the challenges in it; as `open_client`."""
     client = await open_client(url, prefix=prefix, allow_eviction=allow_eviction, deadline_s=deadline_s)

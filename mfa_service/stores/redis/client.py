@@ -10,8 +10,9 @@ from typing import Protocol
 from redis.exceptions import AskError, BusyLoadingError, MovedError, NoScriptError, RedisError, TryAgainError
 
 from mfa_service.errors import StoreUnavailable
-from mfa_service.stores.redis.link import Command, Reply, command
+from mfa_service.stores.redis.link import Command, command
 from mfa_service.stores.redis.node import Node
+from mfa_service.stores.redis.replies import Reply
 
 _PAUSE_S = 0.05  # before a server that is still loading, or moving the key, is asked again
 _ASKING = command("ASKING")
@@ -126,15 +127,20 @@ class Client:
         """Run a script on a key; as `call`."""
         return await self._send(key, script.by_sha(key, *arguments), partial(script.by_source, key, *arguments))
 
-    async def ping(self) -> None:
-        """Return if every master answers.
+    async def ping(self, key: bytes) -> None:
+        """Return if a master answers and reads a key, or says where it is.
+
+        Of a Cluster one is enough: its other masters still serve their slots while one is away, and a node that took
+        itself out for that one would take them along. Where the Cluster itself gives up, every master refuses.
 
         Raises:
-            StoreUnavailable: one does not.
+            StoreUnavailable: none does.
         """
-        ping = command("PING")
-        for reply in await asyncio.gather(*(node.call(ping) for node in self._route.masters())):
-            _value(reply)
+        look = command(b"GET", key)
+        calls = (node.call(look) for node in self._route.masters())
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        if not any(_is_read(reply) for reply in replies):
+            raise StoreUnavailable("no master answers: " + ", ".join(sorted({type(one).__name__ for one in replies})))
 
     async def close(self) -> None:
         """Let what was submitted finish, then close every connection."""
@@ -170,6 +176,10 @@ class Client:
             case _:
                 return error
         return await node.call(second)
+
+
+def _is_read(reply: Reply) -> bool:
+    return not isinstance(reply, BaseException) or isinstance(reply, AskError)  # MOVED is one of these
 
 
 def _value(reply: Reply) -> Reply:

@@ -13,8 +13,9 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError
 
 from mfa_service.errors import StoreUnavailable
-from mfa_service.stores.redis.link import LOST, Reply, ask, command, connect
+from mfa_service.stores.redis.link import LOST, ask, command, connect
 from mfa_service.stores.redis.node import Node
+from mfa_service.stores.redis.replies import Reply
 from mfa_service.stores.redis.urls import Address, Servers
 
 _REFRESH_INTERVAL_S = 0.5

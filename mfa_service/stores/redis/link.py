@@ -4,6 +4,7 @@ By default redis-py re-sends a command ten times over, though it may have run, a
 re-sent and no time runs: a batch has one deadline, and whoever keeps it cancels.
 """
 
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,9 +13,11 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError
 
-Reply: TypeAlias = Any  # what RESP2 can say: bytes, int, None, a list of these, or the RedisError of this one command
+from mfa_service.stores.redis import replies
+from mfa_service.stores.redis.replies import Reply
+
 Connect: TypeAlias = Callable[[], Awaitable[AbstractConnection]]
 LOST: tuple[type[Exception], ...] = (RedisError, OSError)  # OSError holds TimeoutError
 
@@ -101,17 +104,16 @@ class Link:
             raise ConnectionResetError("no open connection")
         try:
             await connection.send_packed_command(b"".join(one.packed for one in commands), check_health=False)
-            replies = []
-            for one in commands:
-                for _ in range(one.replies - 1):
-                    await _read(connection)
-                replies.append(await _read(connection))
+            came = await replies.read(connection, sum(one.replies for one in commands))
         except BaseException:  # a cancellation too: its replies would be taken for those of the next batch
             await self.drop()
             raise
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+        if any(isinstance(reply, ReadOnlyError) for reply in came):
             await self.drop()  # no master any more: its name or the sentinels may give another one
-        return replies
+        if len(came) == len(commands):
+            return came
+        last = itertools.accumulate(one.replies for one in commands)
+        return [came[place - 1] for place in last]
 
     async def drop(self) -> None:
         """Close the connection, if there is one, without waiting for the server."""
@@ -126,13 +128,6 @@ async def _is_stale(connection: AbstractConnection) -> bool:
         return not connection.is_connected or await connection.can_read()
     except LOST:
         return True
-
-
-async def _read(connection: AbstractConnection) -> Reply:
-    try:
-        return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-    except (ResponseError, BusyLoadingError) as error:
-        return error
 
 
 async def ask(connect: Connect, *commands: Command) -> list[Reply]:

@@ -8,7 +8,8 @@ import structlog
 
 from mfa_service.errors import StoreUnavailable
 from mfa_service.stores.batching import Batcher
-from mfa_service.stores.redis.link import LOST, Command, Connect, Link, Reply, command
+from mfa_service.stores.redis.link import LOST, Command, Connect, Link, command
+from mfa_service.stores.redis.replies import Reply
 
 _PING = command("PING")
 _PROBE_INTERVAL_S = 0.5

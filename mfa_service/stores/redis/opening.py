@@ -13,7 +13,7 @@ from mfa_service.stores.redis.urls import Servers, Topology, parse
 
 
 async def open_client(
-    url: str, *, prefix: str, allow_eviction: bool = False, deadline_s: float = 0.8, leases: bool = False
+    url: str, *, prefix: str, allow_eviction: bool = False, deadline_s: float = 0.5, leases: bool = False
 ) -> Client:
     """Connect to a Redis or Valkey and return its client, after checking that it is fit for what will be kept in it.
 

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from mfa_service.stores.redis.link import LOST, ask, command, connect
 from mfa_service.stores.redis.urls import Address, Servers
 
-_SENTINEL_DEADLINE_S = 0.2  # of each sentinel, so that three of them fit into the deadline of a batch
+_SENTINEL_DEADLINE_S = 0.15  # of each sentinel, so that three of them fit into the deadline of a batch
 
 
 class UnknownService(RedisConnectionError):

@@ -9,8 +9,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptErr
 
 from mfa_service.errors import MfaError, SettingsInvalid, StoreUnavailable
 from mfa_service.stores.redis.client import Route
-from mfa_service.stores.redis.link import LOST, Command, Reply, ask, command
+from mfa_service.stores.redis.link import LOST, Command, ask, command
 from mfa_service.stores.redis.node import Node
+from mfa_service.stores.redis.replies import Reply
 from mfa_service.stores.redis.scripts import LEASE, SETTLE
 from mfa_service.stores.redis.sentinel import UnknownService
 

@@ -1,6 +1,7 @@
 """What a Redis URL says: where the servers are and how to talk to them."""
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +99,7 @@ def _socket(parts: SplitResult) -> Servers:
 def _query(parts: SplitResult, known: frozenset[str]) -> Mapping[str, str]:
     query = dict(parse_qsl(parts.query))
     if unknown := sorted(query.keys() - known):
-        raise SettingsInvalid(f"redis.url: unknown option {unknown[0]}")
+        raise SettingsInvalid(f"redis.url: unknown option {unknown[0].encode('unicode_escape').decode('ascii')}")
     return query
 
 
@@ -131,7 +132,7 @@ def _path(parts: SplitResult, topology: Topology) -> tuple[str, dict[str, Any]]:
 
 
 def _database(text: str) -> dict[str, Any]:
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         raise SettingsInvalid("redis.url: the database must be a number")
     return {"db": int(text)}
 

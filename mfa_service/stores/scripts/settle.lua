@@ -23,7 +23,7 @@ end
 local settlement
 if taken ~= '' and verdict ~= 'wrong' and step == taken then
   return 'repeat'
-elseif taken == '' and verdict == 'used' then
+elseif verdict == 'used' then
   return 'used'
 elseif taken == '' and verdict == 'match' then
   taken, settlement = step, 'taken'

@@ -1,7 +1,7 @@
 """`Applications` in SQL."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mfa_service.errors import ApplicationHasDevices, ApplicationNameTaken, ApplicationNotFound
 from mfa_service.model import Application, SecretHash
+from mfa_service.stores.batching import Batcher, Missing
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.statements import is_there
 from mfa_service.stores.sql.tables import applications, devices
@@ -25,6 +26,11 @@ class SqlApplications:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._clients: Batcher[str, Application] = Batcher(self._send_clients, key=_itself)
+
+    async def close(self) -> None:
+        """Answer what is under way and take no more."""
+        await self._clients.close()
 
     async def add(self, application: Application) -> None:
         """Insert an application, as the port says."""
@@ -53,15 +59,25 @@ class SqlApplications:
 
     async def all(self) -> Sequence[Application]:
         """Return every application, by name."""
-        return await self._select(sa.select(applications).order_by(applications.c.name))
+        return await self._select(sa.true())
 
     async def by_client_id(self, client_id: str) -> Application:
         """Return an application by its client id, as the port says."""
-        return await self._only(client_id, applications.c.client_id == client_id)
+        if not _can_be_kept(client_id):
+            raise ApplicationNotFound
+        try:
+            return await self._clients.submit(client_id)
+        except Missing:
+            raise ApplicationNotFound from None
 
     async def named(self, text: str) -> Application:
         """Return an application by its client id or its name, as the port says."""
-        return await self._only(text, sa.or_(applications.c.client_id == text, applications.c.name == text))
+        if not _can_be_kept(text):
+            raise ApplicationNotFound
+        found = await self._select(sa.or_(applications.c.client_id == text, applications.c.name == text))
+        if not found:
+            raise ApplicationNotFound
+        return found[0]
 
     async def set_secrets(self, application_id: str, hashes: Sequence[SecretHash]) -> None:
         """Replace the client secrets of an application, as the port says."""
@@ -90,21 +106,21 @@ class SqlApplications:
             await connection.execute(sa.delete(devices).where(own))  # expired, or registered in between
             await connection.execute(sa.delete(applications).where(this))
 
-    async def _only(self, text: str, condition: sa.ColumnElement[bool]) -> Application:
-        if not _can_be_kept(text):
-            raise ApplicationNotFound
-        found = await self._select(sa.select(applications).where(condition))
-        if not found:
-            raise ApplicationNotFound
-        return found[0]
+    async def _send_clients(self, client_ids: Sequence[str]) -> Mapping[Hashable, Application]:
+        return {one.client_id: one for one in await self._select(applications.c.client_id.in_(client_ids))}
 
-    async def _select(self, query: sa.Select[Any]) -> Sequence[Application]:
+    async def _select(self, condition: sa.ColumnElement[bool]) -> Sequence[Application]:
+        query = sa.select(applications).where(condition).order_by(applications.c.name)
         return [_application(row) for row in await self._database.read(query)]
 
     async def _update(self, application_id: str, **values: object) -> None:
         statement = sa.update(applications).values(**values).where(applications.c.id == application_id)
         if not await self._database.write(statement.returning(applications.c.id)):
             raise ApplicationNotFound
+
+
+def _itself(client_id: str) -> str:
+    return client_id
 
 
 async def _lock_names(connection: AsyncConnection) -> None:

@@ -1,5 +1,6 @@
 """A database and the two ways to run statements on it, and what counts as its being out of reach."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -9,14 +10,22 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mfa_service.errors import RowLocked, StoreUnavailable
+from mfa_service.stores.sql import prepared
+from mfa_service.stores.sql.prepared import DRIVER_ERRORS, Prepared, Row
 
 Seen = TypeVar("Seen")
 
 # SQLSTATE classes and codes (PostgreSQL, appendix A) of a server that cannot answer now: connection, access, deadlock,
-# no such database, out of resources, no lock, cancelled or shutting down, system, internal, turned into a standby.
-_OUT_OF_REACH = ("08", "28", "40", "3D", "53", "55P03", "57", "58", "XX", "25006")
+# no such database, out of resources, no lock, cancelled or shutting down, system, internal, turned into a standby, a
+# transaction that was idle for too long.
+_OUT_OF_REACH = ("08", "28", "40", "3D", "53", "55P03", "57", "58", "XX", "25006", "25P03")
+
+# Breaches of a constraint and unfit data: as SQLAlchemy sorts them, SQLite, and asyncpg before it sends anything.
+_UNFIT = (sa.exc.IntegrityError, sa.exc.DataError, sqlite3.IntegrityError, sqlite3.DataError, ValueError)
 
 _LOCKED = "55P03"
+_FOREIGN_KEY = "23503"
+_SQLITE_FOREIGN_KEY = "SQLITE_CONSTRAINT_FOREIGNKEY"
 
 
 class Database:
@@ -77,6 +86,28 @@ class Database:
             async with self._writing.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
 
+    def prepare(self, statement: sa.Executable) -> Prepared:
+        """Compile a statement on a batch for `read_batch` or `write_batch`."""
+        return prepared.prepare(statement, self._transactional.dialect)
+
+    async def read_batch(self, statement: Prepared, batch: str) -> Sequence[Row]:
+        """Run one statement that changes nothing on a JSON array of arrays and return its rows.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        with self._reach():
+            return await prepared.run(self._reading, statement, batch)
+
+    async def write_batch(self, statement: Prepared, batch: str) -> Sequence[Row]:
+        """Run and commit one statement on a JSON array of arrays and return the rows of its RETURNING.
+
+        Raises:
+            StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
+        """
+        with self._reach():
+            return await prepared.run(self._writing, statement, batch)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that commits at the end of the block and rolls back where the block raises.
@@ -131,23 +162,33 @@ def reaching() -> Iterator[None]:
     """
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, *DRIVER_ERRORS) as error:
         if not _is_out_of_reach(error):
             raise
         # A driver's text may repeat a row or a statement: only the kind of error is told.
         kind = RowLocked if _sqlstate(error) == _LOCKED else StoreUnavailable
-        raise kind(f"database: {type(error.orig).__name__} {_sqlstate(error)}".rstrip()) from None
+        raise kind(f"database: {type(_original(error)).__name__} {_sqlstate(error)}".rstrip()) from None
     except (sa.exc.TimeoutError, OSError) as error:  # of the pool; of the network, a deadline included
         raise StoreUnavailable(f"database: {type(error).__name__}") from None
 
 
-def _is_out_of_reach(error: sa.exc.DBAPIError) -> bool:
+def is_missing_parent(error: sa.exc.IntegrityError) -> bool:
+    """Whether a row was refused for naming another row that is not there, or one kept from going for being named."""
+    return _sqlstate(error) == _FOREIGN_KEY or getattr(error.orig, "sqlite_errorname", "") == _SQLITE_FOREIGN_KEY
+
+
+def _is_out_of_reach(error: Exception) -> bool:
     """Sort by SQLSTATE; SQLite has none, and all but constraints is the file's or the connection's fault."""
-    if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+    if isinstance(error, _UNFIT):
         return False
     state = _sqlstate(error)
     return not state or state.startswith(_OUT_OF_REACH)
 
 
-def _sqlstate(error: sa.exc.DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
+def _sqlstate(error: Exception) -> str:
+    return getattr(_original(error), "sqlstate", None) or ""
+
+
+def _original(error: Exception) -> BaseException:
+    """Return the driver's own error, where SQLAlchemy has wrapped it."""
+    return error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error

@@ -1,31 +1,33 @@
 """`Devices` in SQL: the hot statements in batches, the rest in transactions of their own."""
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, StoreUnavailable, TooManyDevices
 from mfa_service.model import (
     Acceptance,
-    Algorithm,
     Charged,
+    Credential,
     Device,
     DeviceStatus,
     GuessingLimits,
     NewDevice,
     Owner,
-    SealedSecret,
-    TotpParameters,
+    Standing,
 )
 from mfa_service.ports import NotAccepted, NotCharged
 from mfa_service.stores.batching import Batcher, Missing
 from mfa_service.stores.sql import statements
-from mfa_service.stores.sql.database import Database
-from mfa_service.stores.sql.expressions import BATCH, now_ms
+from mfa_service.stores.sql.database import Database, is_missing_parent
+from mfa_service.stores.sql.expressions import now_ms
+from mfa_service.stores.sql.rows import credential_of, device_of, standing_of
 from mfa_service.stores.sql.tables import applications, devices
+
+Asked = TypeVar("Asked")
 
 _TRIES_BEYOND_SLOTS = 3
 
@@ -65,9 +67,11 @@ class SqlDevices:
 
     def __init__(self, database: Database, limits: GuessingLimits) -> None:
         self._database = database
-        self._statements = statements.build(database.dialect, limits)
-        self._getter: Batcher[str, Device] = Batcher(self._send_get, key=lambda device_id: device_id)
-        self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=lambda name: name)
+        self._statements = statements.build(database, limits)
+        self._getter: Batcher[str, Device] = Batcher(self._send_get, key=_itself)
+        self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=_itself)
+        self._credentials: Batcher[str, Credential] = Batcher(self._send_credential, key=_itself)
+        self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing, key=_itself)
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
         self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
@@ -76,7 +80,7 @@ class SqlDevices:
 
     async def close(self) -> None:
         """Answer what is under way and take no more."""
-        for batcher in (self._getter, self._finder, self._judge):
+        for batcher in (self._getter, self._finder, self._credentials, self._standings, self._judge):
             await batcher.close()
 
     async def get(self, device_id: str) -> Device:
@@ -90,6 +94,20 @@ class SqlDevices:
         """Return a user's device by name, as the port says."""
         try:
             return await self._finder.submit(_Name(owner.application_id, owner.user_name, name))
+        except Missing:
+            raise DeviceNotFound from None
+
+    async def credential(self, device_id: str) -> Credential:
+        """Return as much of a device as a code is weighed with, as the port says."""
+        try:
+            return await self._credentials.submit(device_id)
+        except Missing:
+            raise DeviceNotFound from None
+
+    async def standing(self, owner: Owner, name: str) -> Standing:
+        """Return whether a user's device answers codes now, as the port says."""
+        try:
+            return await self._standings.submit(_Name(owner.application_id, owner.user_name, name))
         except Missing:
             raise DeviceNotFound from None
 
@@ -118,7 +136,7 @@ class SqlDevices:
     async def all_of(self, owner: Owner) -> Sequence[Device]:
         """Return a user's devices, as the port says."""
         query = (
-            sa.select(*statements.columns_read())
+            sa.select(*statements.columns_of_device())
             .where(*_of(owner), statements.is_there())
             .order_by(devices.c.created_at_ms, devices.c.id)
         )
@@ -138,7 +156,9 @@ class SqlDevices:
             try:
                 async with self._database.transaction() as connection:
                     await _register(connection, device, pending_ttl_s=pending_ttl_s, max_per_user=max_per_user)
-            except sa.exc.IntegrityError:
+            except sa.exc.IntegrityError as error:
+                if is_missing_parent(error):
+                    raise StoreUnavailable("the application or the sealing key went away meanwhile") from None
                 continue  # another registration took the slot or the name between the look and the insert
             return
         raise StoreUnavailable("too many registrations of one user at once")
@@ -180,12 +200,21 @@ class SqlDevices:
         return len(await self._database.write(sa.delete(devices).where(*conditions).returning(devices.c.id)))
 
     async def _send_get(self, batch: Sequence[str]) -> Mapping[Hashable, Device]:
-        rows = await self._database.read(self._statements.get, _parameter([(device_id,) for device_id in batch]))
-        return {row.id: device_of(row) for row in rows}
+        rows = await self._database.read_batch(self._statements.get, _json([(device_id,) for device_id in batch]))
+        return {row[0]: device_of(row) for row in rows}
 
     async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
-        rows = await self._database.read(self._statements.find, _parameter(batch))
-        return {_Name(row.application_id, row.user_name, row.name): device_of(row) for row in rows}
+        rows = await self._database.read_batch(self._statements.find, _json(batch))
+        return {tuple(row[:3]): device_of(row[3:]) for row in rows}
+
+    async def _send_credential(self, batch: Sequence[str]) -> Mapping[Hashable, Credential]:
+        statement = self._statements.credential
+        rows = await self._database.read_batch(statement, _json([(device_id,) for device_id in batch]))
+        return {row[0]: credential_of(row) for row in rows}
+
+    async def _send_standing(self, batch: Sequence[_Name]) -> Mapping[Hashable, Standing]:
+        rows = await self._database.read_batch(self._statements.standing, _json(batch))
+        return {tuple(row[:3]): standing_of(row[3:]) for row in rows}
 
     async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, Charged | None]:
         """Accept the right codes, then charge the wrong ones.
@@ -196,12 +225,16 @@ class SqlDevices:
         charges = [one for one in batch if isinstance(one, _Charge)]
         judged: dict[Hashable, Charged | None] = {}
         if accepts:
-            rows = await self._database.write(self._statements.accept, _parameter(accepts))
-            judged.update(((row.id, row.last_step, row.last_auth_id), None) for row in rows)
+            rows = await self._database.write_batch(self._statements.accept, _json(accepts))
+            judged.update(((device_id, step, auth_id), None) for device_id, step, auth_id in rows)
         if charges:
-            rows = await self._database.write(self._statements.charge, _parameter(charges))
-            judged.update((_Charge(row.id), Charged(row.failures, row.slow_failures)) for row in rows)
+            rows = await self._database.write_batch(self._statements.charge, _json(charges))
+            judged.update((_Charge(device_id), Charged(failures, slow)) for device_id, failures, slow in rows)
         return judged
+
+
+def _itself(item: Asked) -> Asked:
+    return item
 
 
 def _key(judgement: _Accept | _Charge) -> Hashable:
@@ -247,38 +280,9 @@ async def _register(connection: AsyncConnection, device: NewDevice, *, pending_t
     )
 
 
-def _parameter(members: Sequence[Sequence[str | int]]) -> dict[str, str]:
-    return {BATCH: json.dumps(members)}
+def _json(members: Sequence[Sequence[str | int]]) -> str:
+    return orjson.dumps([tuple(member) for member in members]).decode()
 
 
 def _of(owner: Owner) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return devices.c.application_id == owner.application_id, devices.c.user_name == owner.user_name
-
-
-def device_of(row: sa.Row[Any]) -> Device:
-    """Return the device in a row of `statements.columns_read`."""
-    return Device(
-        id=row.id,
-        owner=Owner(row.application_id, row.user_name),
-        name=row.name,
-        status=DeviceStatus(row.status),
-        parameters=_parameters(row.algorithm, row.digits, row.period_s),
-        secret=SealedSecret(row.key_id, row.secret),
-        last_step=row.last_step,
-        last_auth_id=row.last_auth_id,
-        earlier_acceptances=row.earlier_acceptances,
-        failures=row.failures,
-        slow_failures=row.slow_failures,
-        slow_since_ms=row.slow_since_ms,
-        locked_until_ms=row.locked_until_ms,
-        pending_until_ms=row.pending_until_ms,
-        created_at_ms=row.created_at_ms,
-        last_used_ms=row.last_used_ms,
-        read_at_ms=row.read_at_ms,
-    )
-
-
-def _parameters(algorithm: str, digits: int, period_s: int) -> TotpParameters:
-    return TotpParameters(
-        cast("Algorithm", algorithm), cast("Literal[6, 8]", digits), cast("Literal[30, 60]", period_s)
-    )

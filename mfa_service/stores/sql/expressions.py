@@ -1,4 +1,4 @@
-"""The two expressions that SQLite and PostgreSQL spell differently: the database's clock, and a batch as rows."""
+"""What SQLite and PostgreSQL spell differently: the database's clock, octets from their digits, a batch as rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +28,23 @@ def _now_ms_sqlite(_element: now_ms, _compiler: SQLCompiler, **_options: Any) ->
 @compiles(now_ms, "postgresql")
 def _now_ms_postgresql(_element: now_ms, _compiler: SQLCompiler, **_options: Any) -> str:  # noqa: ANN401  as above
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+
+
+class octets(FunctionElement[bytes]):  # noqa: N801  as above
+    """The octets that hexadecimal digits stand for; on SQLite a function that `sqlite` registers."""
+
+    type = sa.LargeBinary()
+    inherit_cache = True
+
+
+@compiles(octets, "sqlite")
+def _octets_sqlite(element: octets, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401  as above
+    return f"octets({compiler.process(element.clauses, **options)})"
+
+
+@compiles(octets, "postgresql")
+def _octets_postgresql(element: octets, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401  as above
+    return f"decode({compiler.process(element.clauses, **options)}, 'hex')"
 
 
 def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.Subquery:

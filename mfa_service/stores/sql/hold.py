@@ -26,7 +26,13 @@ _REFUSAL = (
 
 
 class Hold(Protocol):
-    """A registry's hold."""
+    """A registry's hold.
+
+    Attributes:
+        is_elsewhere: whether another server had it when it was last to be taken.
+    """
+
+    is_elsewhere: bool
 
     async def take(self) -> None:
         """Take the hold, or take it again where it was lost; one that is still there stays.
@@ -58,6 +64,7 @@ class FileHold:
 
     def __init__(self, database: Path) -> None:
         path = database.resolve()
+        self.is_elsewhere = False
         self._path = path.with_name(f"{path.name}.lock")
         self._descriptor: int | None = None
 
@@ -95,6 +102,7 @@ class AdvisoryHold:
     """
 
     def __init__(self, database: Database) -> None:
+        self.is_elsewhere = False
         self._database = database
         self._connection: AsyncConnection | None = None
 
@@ -121,7 +129,8 @@ class AdvisoryHold:
         try:
             for name, value in _KEEPALIVE.items():
                 await connection.execute(sa.select(sa.func.set_config(name, value, False)))  # noqa: FBT003  SQL's own
-            if await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK))):
+            self.is_elsewhere = not await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK)))
+            if not self.is_elsewhere:
                 return connection
         except BaseException:
             await _close(connection)

@@ -1,5 +1,10 @@
 """PostgreSQL: a pool of connections to the server that takes writes, and what that server promises."""
 
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -14,8 +19,14 @@ DRIVER = "postgresql+asyncpg"
 _POOL_SIZE = 8
 _POOL_TIMEOUT_S = 1.0
 _CONNECT_TIMEOUT_S = 2.0
+_HOST_TIMEOUT_S = 0.45  # of each of several hosts: a batch's deadline reaches beyond one that is silent
 _COMMAND_TIMEOUT_S = 1.5  # longer than the server's own limit: it ends a connection whose server fell silent
-_SETTINGS = {"lock_timeout": "200", "statement_timeout": "800", "jit": "off"}
+_SETTINGS = {
+    "lock_timeout": "200",
+    "statement_timeout": "800",
+    "idle_in_transaction_session_timeout": "2000",  # of a process that was stopped in one: its locks end too
+    "jit": "off",
+}
 _READ_ONLY_TRANSACTION = "25006"
 
 
@@ -48,6 +59,9 @@ def engine(url: sa.URL, *, settings: dict[str, str], command_timeout_s: float | 
     }
     if "target_session_attrs" not in url.query:
         arguments["target_session_attrs"] = "read-write"
+    hosts = _several_hosts(url)
+    if hosts:
+        arguments |= {"timeout": _HOST_TIMEOUT_S, "async_creator_fn": Hosts(hosts).connect}
     return create_async_engine(
         url,
         hide_parameters=True,
@@ -56,6 +70,46 @@ def engine(url: sa.URL, *, settings: dict[str, str], command_timeout_s: float | 
         pool_timeout=_POOL_TIMEOUT_S,
         connect_args=arguments,
     )
+
+
+class Hosts:
+    """Several servers, of which one takes writes. The one that did last is asked first, each within its own time.
+
+    asyncpg has one time limit for all hosts together: a silent one at the head of the list would use it up each time.
+
+    Args:
+        addresses: host and port of each.
+    """
+
+    def __init__(self, addresses: Sequence[tuple[str, int]]) -> None:
+        self._addresses = deque(addresses)
+
+    async def connect(self, **options: Any) -> Any:  # noqa: ANN401  asyncpg's own
+        """Return a connection to the first host that is of use; a host that is not moves to the end.
+
+        Args:
+            options: as `asyncpg.connect` takes them; host and port are replaced.
+
+        Raises:
+            PostgresError, InterfaceError, OSError: none is of use; what the last one said.
+        """
+        failure: Exception = OSError("no host")
+        for _ in range(len(self._addresses)):
+            address = self._addresses[0]
+            try:
+                return await asyncpg.connect(**options | {"host": address[0], "port": address[1]})
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                failure = error
+                if self._addresses[0] is address:  # another caller may have moved it already
+                    self._addresses.rotate(-1)
+        raise failure
+
+
+def _several_hosts(url: sa.URL) -> Sequence[tuple[str, int]]:
+    """Return host and port of each server where a URL names several, and nothing elsewhere."""
+    _, options = url.get_dialect()().create_connect_args(url)
+    hosts = options.get("host")
+    return list(zip(hosts, options["port"], strict=True)) if isinstance(hosts, list) else []
 
 
 async def durability_warnings(database: Database) -> list[str]:

@@ -10,8 +10,10 @@ from mfa_service.stores.sql import postgresql, schema, sqlite
 from mfa_service.stores.sql.applications import SqlApplications
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.devices import SqlDevices
+from mfa_service.stores.sql.expressions import now_ms
 from mfa_service.stores.sql.hold import Hold, hold_on
 from mfa_service.stores.sql.keys import SqlKeys
+from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
 from mfa_service.stores.sql.urls import parse
 
 
@@ -26,6 +28,7 @@ class Registry:
     devices: SqlDevices
     applications: SqlApplications
     keys: SqlKeys
+    sealed_devices: SqlSealedDevices
     warnings: tuple[str, ...]
     database: Database
 
@@ -36,6 +39,16 @@ class Registry:
             StoreUnavailable: it gives none.
         """
         await self.database.read(sa.select(1))
+
+    async def now_ms(self) -> int:
+        """Return the database's clock, as Unix time in milliseconds.
+
+        Raises:
+            StoreUnavailable: it gives none.
+        """
+        [row] = await self.database.read(sa.select(now_ms().label("now_ms")))
+        moment: int = row.now_ms
+        return moment
 
     async def check_schema(self) -> str:
         """Check that the schema has everything this version needs, and return its revision.
@@ -52,6 +65,7 @@ class Registry:
 
     async def close(self) -> None:
         """Answer what is under way, then close every connection; every method raises `StoreUnavailable` after that."""
+        await self.applications.close()
         await self.devices.close()
         await self.database.close()
 
@@ -81,6 +95,7 @@ async def open_registry(url: str, *, clock: Clock, limits: GuessingLimits) -> Re
         devices=SqlDevices(database, limits),
         applications=SqlApplications(database),
         keys=SqlKeys(database),
+        sealed_devices=SqlSealedDevices(database),
         warnings=tuple(warnings),
         database=database,
     )

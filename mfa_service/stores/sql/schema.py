@@ -5,21 +5,24 @@ upgraded one by one: a revision only adds what the version before does without, 
 has ceased to use.
 """
 
+import asyncio
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mfa_service.errors import SchemaStale
+from mfa_service.errors import RowLocked, SchemaStale
 from mfa_service.stores.sql import postgresql, sqlite, urls
 from mfa_service.stores.sql.database import Database, begin, reaching
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this version was made with."""
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _LOCK = 0x6D6661  # "mfa"
-_LOCK_TIMEOUT = "10s"
+_WAITS_S = 10  # for another process's upgrade, and for whoever holds a table
+_TABLE_LOCK_TIMEOUT = "150ms"  # less than that of nodes' statements: they queue behind, and none of them fails
+_PAUSE_S = 0.3
 _COMMAND = "`mfa-service database upgrade`"
 _REVISIONS = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
@@ -32,18 +35,19 @@ async def upgrade(url: str) -> None:
 
     Raises:
         SettingsInvalid: the URL is none.
-        StoreUnavailable: the database is out of reach, or another process upgrades it for too long.
+        StoreUnavailable: the database is out of reach, or another process upgrades it or holds a table for too long.
     """
     engine = _engine(urls.parse(url))
+    now_s = asyncio.get_running_loop().time
+    last_try_s = now_s() + _WAITS_S
     try:
-        with reaching():
-            async with engine.begin() as connection:
-                await begin(connection)
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-                revision = await connection.run_sync(_revision)
-                if revision is None or revision < HEAD:
-                    await connection.run_sync(_run_alembic)
+        while True:
+            try:
+                return await _upgrade(engine)
+            except RowLocked:
+                if now_s() > last_try_s:
+                    raise
+            await asyncio.sleep(_PAUSE_S)  # in which statements that queued behind are carried out
     finally:
         await engine.dispose()
 
@@ -70,11 +74,31 @@ async def check(database: Database) -> str:
     return revision
 
 
+async def _upgrade(engine: AsyncEngine) -> None:
+    """Upgrade in one transaction.
+
+    Raises:
+        RowLocked: somebody holds a table that is to be altered.
+    """
+    with reaching():
+        async with engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_WAITS_S * 1000}")
+                await connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # to copy a table whatever its rows name
+            await begin(connection)
+            if connection.dialect.name == "postgresql":
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                await connection.execute(sa.select(sa.func.set_config("lock_timeout", _TABLE_LOCK_TIMEOUT, True)))  # noqa: FBT003  SQL's own
+            revision = await connection.run_sync(_revision)
+            if revision is None or revision < HEAD:
+                await connection.run_sync(_run_alembic)
+
+
 def _engine(url: sa.URL) -> AsyncEngine:
     if url.drivername == sqlite.DRIVER:
         sqlite.make_private(Path(url.database or ""))
         return sqlite.engine(url)
-    return postgresql.engine(url, settings={"lock_timeout": _LOCK_TIMEOUT}, command_timeout_s=None)
+    return postgresql.engine(url, settings={"lock_timeout": f"{_WAITS_S}s"}, command_timeout_s=None)
 
 
 def _revision(connection: sa.Connection) -> str | None:

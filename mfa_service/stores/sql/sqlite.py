@@ -16,12 +16,14 @@ DRIVER = "sqlite+aiosqlite"
 
 _BUSY_TIMEOUT_MS = 500
 _POOL_TIMEOUT_S = 1.0
+_WAL_PAGES = 4_000  # 16 MB before they are written into the file itself; the default of 1,000 costs a fifth more
 _READERS = 2
 _DURABLE = (
     f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that returned survives a power cut
     "PRAGMA foreign_keys = ON",
+    f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}",
 )
 
 
@@ -39,7 +41,7 @@ def connect(url: sa.URL, *, clock: Clock) -> Database:
     writing = engine(url)
     reading = engine(url, readers=_READERS)
     for one in (writing, reading):
-        _give_clock(one, clock)
+        _give_functions(one, clock)
     return Database(writing, reading)
 
 
@@ -92,8 +94,11 @@ def _run(connection: DBAPIConnection, *statements: str) -> None:
     cursor.close()
 
 
-def _give_clock(engine: AsyncEngine, clock: Clock) -> None:
+def _give_functions(engine: AsyncEngine, clock: Clock) -> None:
     def give(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        connection.create_function("now_ms", 0, clock.now_ms)
+        # The same throughout a statement, as on any database: asked once, and not for each row by a thread that would
+        # have to wait for the interpreter each time.
+        connection.create_function("now_ms", 0, clock.now_ms, deterministic=True)
+        connection.create_function("octets", 1, bytes.fromhex, deterministic=True)
 
     sa.event.listen(engine.sync_engine, "connect", give)

@@ -1,6 +1,6 @@
-"""The four hot statements on devices, each over a whole batch at once."""
+"""The statements on devices that are carried out in batches, each over a whole batch at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from mfa_service.model import DeviceStatus, GuessingLimits, Purpose
 from mfa_service.rules.guessing import SLOW_WINDOW_MS
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import batch_rows, now_ms
+from mfa_service.stores.sql.prepared import Prepared
 from mfa_service.stores.sql.tables import devices
 
 _TEXT = sa.Text()
@@ -22,41 +24,84 @@ _EARLIER_CHARACTERS = 32 * len("12345678:01234567-89ab-4def-8123-456789abcdef ")
 class Statements:
     """The statements as built for one database."""
 
-    get: sa.Executable
-    find: sa.Executable
-    accept: sa.Executable
-    charge: sa.Executable
+    get: Prepared
+    find: Prepared
+    credential: Prepared
+    standing: Prepared
+    accept: Prepared
+    charge: Prepared
 
 
-def build(dialect: str, limits: GuessingLimits) -> Statements:
-    """Build the statements for a dialect and a list of waits."""
-    return Statements(get=_get(dialect), find=_find(dialect), accept=_accept(dialect), charge=_charge(dialect, limits))
+def build(database: Database, limits: GuessingLimits) -> Statements:
+    """Build the statements for a database and a list of waits."""
+    dialect, prepare = database.dialect, database.prepare
+    return Statements(
+        get=prepare(_by_id(dialect, columns_of_device())),
+        find=prepare(_by_name(dialect, columns_of_device())),
+        credential=prepare(_by_id(dialect, columns_of_credential())),
+        standing=prepare(_by_name(dialect, columns_of_standing())),
+        accept=prepare(_accept(dialect)),
+        charge=prepare(_charge(dialect, limits)),
+    )
 
 
 def is_there() -> sa.ColumnElement[bool]:
     """A device that exists: one that nobody activated in time does not."""
-    return sa.or_(devices.c.pending_until_ms == 0, devices.c.pending_until_ms > now_ms())
+    return sa.or_(devices.c.pending_until_ms == _number(0), devices.c.pending_until_ms > now_ms())
 
 
-def columns_read() -> tuple[sa.ColumnElement[Any], ...]:
-    """What is read of a device: its row and the database's clock."""
-    return (*devices.c, now_ms().label("read_at_ms"))
+def columns_of_standing() -> tuple[sa.ColumnElement[Any], ...]:
+    """What is read of a device's standing, in the order of its attributes."""
+    return devices.c.id, devices.c.status, devices.c.locked_until_ms, now_ms().label("read_at_ms")
 
 
-def _get(dialect: str) -> sa.Executable:
+def columns_of_credential() -> tuple[sa.ColumnElement[Any], ...]:
+    """What is read of a credential: its standing and then the rest, as `devices.credential_of` takes it."""
+    return (
+        *columns_of_standing(),
+        devices.c.application_id,
+        devices.c.user_name,
+        devices.c.name,
+        devices.c.algorithm,
+        devices.c.digits,
+        devices.c.period_s,
+        devices.c.key_id,
+        devices.c.secret,
+        devices.c.last_step,
+        devices.c.last_auth_id,
+    )
+
+
+def columns_of_device() -> tuple[sa.ColumnElement[Any], ...]:
+    """What is read of a whole device: its credential and then the rest, as `devices.device_of` takes it."""
+    return (
+        *columns_of_credential(),
+        devices.c.earlier_acceptances,
+        devices.c.failures,
+        devices.c.slow_failures,
+        devices.c.slow_since_ms,
+        devices.c.pending_until_ms,
+        devices.c.created_at_ms,
+        devices.c.last_used_ms,
+    )
+
+
+def _by_id(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
     batch = batch_rows(dialect, {"device_id": _TEXT})
-    return sa.select(*columns_read()).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
+    return sa.select(*columns).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
 
 
-def _find(dialect: str) -> sa.Executable:
-    batch = batch_rows(dialect, {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT})
-    condition = sa.and_(*(devices.c[column] == batch.c[column] for column in ("application_id", "user_name", "name")))
-    return sa.select(*columns_read()).join_from(batch, devices, condition).where(is_there())
+def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
+    """The name comes first, for the answer to be told by it."""
+    names = {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT}
+    batch = batch_rows(dialect, names)
+    condition = sa.and_(*(devices.c[column] == batch.c[column] for column in names))
+    return sa.select(*batch.c, *columns).join_from(batch, devices, condition).where(is_there())
 
 
 def _accept(dialect: str) -> sa.Executable:
     """The acceptance rule: the one statement that accepts a code (RFC 6238 §5.2)."""
-    given = _locked(
+    given = locked(
         dialect,
         {"device_id": _TEXT, "step": _INT, "auth_id": _TEXT, "matched": _INT, "purpose": _TEXT, "tolerance": _INT},
     )
@@ -98,7 +143,7 @@ def _accept(dialect: str) -> sa.Executable:
 
 
 def _charge(dialect: str, limits: GuessingLimits) -> sa.Executable:
-    given = _locked(dialect, {"device_id": _TEXT})
+    given = locked(dialect, {"device_id": _TEXT})
     one = sa.literal_column("1", sa.Integer)
     failures = devices.c.failures + one
     begins_anew = devices.c.slow_since_ms <= now_ms() - _number(SLOW_WINDOW_MS)
@@ -133,7 +178,7 @@ def _wait_ms(failures: sa.ColumnElement[int], limits: GuessingLimits) -> sa.Colu
     return sa.case(*steps, else_=_number(waits_ms[0]))
 
 
-def _locked(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.CTE:
+def locked(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.CTE:
     """The members of a batch whose device there is, each device locked first, in the order of their ids.
 
     So two batches never wait for each other crosswise on PostgreSQL; SQLite has one writer and ignores the locking.

@@ -34,7 +34,7 @@ devices = sa.Table(
     sa.Column("algorithm", _TEXT, nullable=False),
     sa.Column("digits", sa.Integer, nullable=False),
     sa.Column("period_s", sa.Integer, nullable=False),
-    sa.Column("key_id", _TEXT, nullable=False),
+    sa.Column("key_id", _TEXT, sa.ForeignKey("keys.id", name="fk_devices_key"), nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("last_step", sa.BigInteger, nullable=False),
     sa.Column("last_auth_id", _TEXT, nullable=False),

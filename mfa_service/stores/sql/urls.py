@@ -27,5 +27,6 @@ def parse(text: str) -> sa.URL:
         raise SettingsInvalid("database.url: must name a file, as nothing in memory is kept")
     unknown = set(url.query) - (_POSTGRESQL_OPTIONS if url.drivername == postgresql.DRIVER else set())
     if unknown:
-        raise SettingsInvalid("database.url: has options that are not known: " + ", ".join(sorted(unknown)))
+        shown = ", ".join(sorted(unknown)).encode("unicode_escape").decode("ascii")
+        raise SettingsInvalid(f"database.url: has options that are not known: {shown}")
     return url
