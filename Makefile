@@ -1,9 +1,10 @@
 PYTHON ?= python3.11
+SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run demo test test-all attack attack-full bench-stores lint format clean
+.PHONY: help install install-test run demo test test-all attack attack-full fuzz bench bench-full bench-stores lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +18,10 @@ $(VENV)/.installed: $(BIN)/python setup.cfg setup.py pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@
 
 install: $(VENV)/.installed ## Make .venv with .venv/bin/mfa-service
@@ -41,6 +46,15 @@ attack: install-test ## Try every attack alone, and print what became of each
 attack-full: install-test ## The same at full size: long counts and real waits
 	MFA_TEST_FULL=1 $(BIN)/python -m pytest -q --attacks tests/attack
 
+fuzz: $(VENV)/.installed-fuzz ## Feed the parsers changed bytes for SECONDS=600, led by coverage; failing ones are kept
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
+
+bench: install-test ## Measure the calls against aiohttp alone, on both kinds of stores; under ten minutes
+	@$(BIN)/python -m bench.service
+
+bench-full: install-test ## The same with more workers, connections and devices; under half an hour
+	@$(BIN)/python -m bench.service --full
+
 bench-stores: install-test ## Measure what batching saves, on servers of its own; under five minutes
 	@$(BIN)/python -m bench.stores
 
@@ -55,4 +69,4 @@ format: install-test ## Format the code
 	$(BIN)/ruff format
 
 clean: ## Remove what was built, but not var/
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz

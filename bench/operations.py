@@ -16,6 +16,8 @@ from mfa_service.model import (
     Application,
     Challenge,
     GuessingLimits,
+    KeyPurpose,
+    KeyRecord,
     NewDevice,
     Owner,
     Purpose,
@@ -37,6 +39,7 @@ _LIMITS = GuessingLimits(waits_ms=(0,), disable_after=100)
 _TOLERANCE_MS = 3_000
 _FIRST_STEP = 60_000_000
 _APPLICATION = Application("bench", "Bench", "client-bench", frozenset(), disabled=False, created_at_ms=0)
+_KEY = KeyRecord("key", KeyPurpose.SEALING, 1, "A256GCM", b"", "", created_at_ms=0, active_from_ms=0)
 
 
 class Way(enum.StrEnum):
@@ -131,7 +134,8 @@ async def _open(challenges: Challenges) -> Sequence[str]:
 async def _register(registry: Registry) -> Sequence[str]:
     """Make active devices in long use, which remember as many acceptances as a row does, and return their ids."""
     await registry.applications.add(_APPLICATION)
-    secret = SealedSecret("key", bytes(48))
+    await registry.keys.add(_KEY)
+    secret = SealedSecret(_KEY.id, bytes(48))
     first = NewDevice(str(uuid.uuid4()), Owner(_APPLICATION.id, "user"), "phone", TotpParameters(), secret, 0)
     await registry.devices.register(first, pending_ttl_s=_TTL_S, max_per_user=1)
     activation = Acceptance(first.id, _FIRST_STEP, _auth_id(_FIRST_STEP), SystemClock().now_ms(), Purpose.ACTIVATION)

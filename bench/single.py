@@ -15,12 +15,11 @@ from mfa_service.model import Acceptance, Device, GuessingLimits
 from mfa_service.ports import NotAccepted
 from mfa_service.stores.redis import RedisChallenges
 from mfa_service.stores.redis.client import Client, Script
-from mfa_service.stores.redis.link import Reply
+from mfa_service.stores.redis.replies import Reply
 from mfa_service.stores.redis.urls import Topology, parse
 from mfa_service.stores.sql import statements
 from mfa_service.stores.sql.database import Database
-from mfa_service.stores.sql.devices import device_of
-from mfa_service.stores.sql.expressions import BATCH
+from mfa_service.stores.sql.rows import device_of
 
 _CONNECTIONS = 256  # of the pool to each server: no caller waits for another's
 
@@ -37,11 +36,11 @@ class SingleDevices:
 
     def __init__(self, database: Database, limits: GuessingLimits) -> None:
         self._database = database
-        self._statements = statements.build(database.dialect, limits)
+        self._statements = statements.build(database, limits)
 
     async def get(self, device_id: str) -> Device:
         """Return a device by its id."""
-        rows = await self._database.read(self._statements.get, {BATCH: json.dumps([[device_id]])})
+        rows = await self._database.read_batch(self._statements.get, json.dumps([[device_id]]))
         if not rows:
             raise DeviceNotFound
         return device_of(rows[0])
@@ -56,7 +55,7 @@ class SingleDevices:
             acceptance.purpose.value,
             clock_tolerance_ms,
         )
-        if not await self._database.write(self._statements.accept, {BATCH: json.dumps([member])}):
+        if not await self._database.write_batch(self._statements.accept, json.dumps([member])):
             raise NotAccepted
 
 
@@ -79,9 +78,9 @@ class SingleClient(Client):
         """Run a script that the server knows."""
         return await self._client.evalsha(script.sha, 1, key, *arguments)
 
-    async def ping(self) -> None:
-        """Return if a server answers."""
-        await self._client.ping()
+    async def ping(self, key: bytes) -> None:
+        """Return if a server reads a key."""
+        await self._client.execute_command("GET", key)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -91,7 +90,7 @@ class SingleClient(Client):
 async def single_challenges(url: str) -> RedisChallenges:
     """Return the challenges in a Redis or Valkey of any topology, each call by itself."""
     client = SingleClient(_client(url))
-    await client.ping()  # learns the slots of a Cluster: many callers at once can hang in it
+    await client.ping(b"mfa:")  # learns the slots of a Cluster: many callers at once can hang in it
     return RedisChallenges(client, prefix="mfa:")
 
 
