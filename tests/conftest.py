@@ -10,5 +10,6 @@ pytest_plugins = (
     "tests.skips",
     "tests.servers.postgres",
     "tests.servers.valkey",
+    "tests.servers.oidc_provider",
     "tests.contract.sql_stores",
 )

@@ -1,6 +1,7 @@
 """The operator's commands, each on an SQLite registry of its own."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -8,11 +9,13 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +25,25 @@ from click.testing import CliRunner, Result
 
 from mfa_service import app, sealing
 from mfa_service.access import keysets
+from mfa_service.access.applications import new_application
 from mfa_service.cli import main
-from mfa_service.model import Acceptance, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
+from mfa_service.model import (
+    SCOPE_ENROLL,
+    Acceptance,
+    KeyPurpose,
+    KeyRecord,
+    NewDevice,
+    Owner,
+    Purpose,
+    Resealed,
+    SealedSecret,
+    TotpParameters,
+)
 from mfa_service.ops import folder
 from mfa_service.ops.logs import _Forward
 from mfa_service.settings import Guessing, Settings, default_toml
 from mfa_service.stores.sql import Registry, schema
+from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
 from tests.servers.service_process import plain_environment, running
 
 Given = TypeVar("Given")
@@ -101,7 +117,8 @@ def register(
     async def act(registry: Registry) -> None:
         owner = Owner((await registry.applications.named(application)).id, user)
         identifier = app.random_bytes(16).hex()
-        secret = SealedSecret("k", SEALED)
+        key = KeyRecord("k", KeyPurpose.SEALING, 1, "none", b"", "", created_at_ms=1, active_from_ms=1)
+        secret = SealedSecret((await registry.keys.add(key)).id, SEALED)
         new = NewDevice(identifier, owner, device, TotpParameters(), secret, CLOCK.now_ms())
         await registry.devices.register(new, pending_ttl_s=900, max_per_user=5)
         if active:
@@ -162,6 +179,44 @@ class TestAddingAnApplication:
             refusal = run("applications", "add", *taken, exit_code=1)
             assert refusal.stderr == "Error: An application of this name or client id is onboarded already.\n"
         assert len(shown("applications", "list")) == 1
+
+
+class TestApplicationsOfAnotherIssuer:
+    ISSUER = ("--set", "tokens.issuer=https://issuer.example", "--set", "tokens.audience=mfa")
+
+    def test_one_has_no_secret_here(self) -> None:
+        result = run(*self.ISSUER, "applications", "add", "shop", "--client-id", "shop-1")
+        assert result.stdout.split() == ["client_id", "shop-1"]
+        assert result.stderr == "It has no secret here: its tokens come from the issuer.\n"
+        printed = shown(*self.ISSUER, "applications", "add", "bank", "--client-id", "bank-1")
+        assert set(printed) == {"name", "client_id", "scopes", "disabled", "created_at"}
+        kept = in_registry(lambda registry: registry.applications.all())
+        assert [(one.client_id, one.secret_hashes) for one in kept] == [("bank-1", ()), ("shop-1", ())]
+
+    def test_its_client_id_is_needed(self) -> None:
+        refusal = run(*self.ISSUER, "applications", "add", "shop", exit_code=2)
+        assert "'--client-id' is needed: the id that https://issuer.example knows it by" in refusal.stderr
+        assert (
+            "Invalid value" in run(*self.ISSUER, "applications", "add", "a", "--client-id", "a b", exit_code=2).stderr
+        )
+        assert shown("applications", "list") == []
+
+    def test_what_needs_a_secret_here_says_that_there_is_none(self) -> None:
+        run(*self.ISSUER, "applications", "add", "shop", "--client-id", "shop-1")
+        for command, reason in (
+            (("applications", "rotate-secret", "shop"), "an application's secret is kept there, and rotated there"),
+            (("serve", "--onboard", "bank"), "onboard its applications by `mfa-service applications add --client-id`"),
+            (("demo",), "the demonstration would need an application there"),
+            (("keys", "rotate", "signing"), "no key of this service signs"),
+        ):
+            refusal = run(*self.ISSUER, *command, exit_code=1)
+            assert refusal.stderr == f"Error: access tokens come from https://issuer.example: {reason}\n"
+
+    def test_the_settings_are_good_where_the_issuer_s_url_is(self) -> None:
+        assert run(*self.ISSUER, "config", "check").stdout == "the settings are good\n"
+        for url in ("http://issuer.example", "https://169.254.169.254"):
+            refusal = run("--set", f"tokens.issuer={url}", "--set", "tokens.audience=a", "config", "check", exit_code=1)
+            assert refusal.stderr.startswith("Error: tokens.issuer: its URL ")
 
 
 class TestLookingAfterApplications:
@@ -323,8 +378,10 @@ class TestDevices:
 
 
 class TestKeys:
+    HEADINGS = ("PURPOSE", "GENERATION", "ID", "ALGORITHM", "STATUS", "ACTIVE", "FROM", "DEVICES")
+
     def test_they_are_listed_without_key_material(self) -> None:
-        assert run("keys", "list").stdout.split() == ["PURPOSE", "GENERATION", "ID", "ALGORITHM", "CREATED"]
+        assert tuple(run("keys", "list").stdout.split()) == self.HEADINGS
 
         async def first_start(registry: Registry) -> None:
             root = sealing.read_or_make_root_key(SETTINGS.data_dir / "root.key", random_bytes=app.random_bytes)
@@ -333,13 +390,154 @@ class TestKeys:
 
         in_registry(first_start)
         listed = shown("keys", "list")
-        assert [(one["purpose"], one["generation"], one["algorithm"]) for one in listed] == [
-            ("canary", 1, "A256GCM"),
-            ("sealing", 1, "A256GCM"),
-            ("signing", 1, "EdDSA"),
+        assert [(one["purpose"], one["generation"], one["algorithm"], one["devices"]) for one in listed] == [
+            ("canary", 1, "A256GCM", None),
+            ("sealing", 1, "A256GCM", 0),
+            ("signing", 1, "EdDSA", None),
         ]
-        assert all(set(one) == {"purpose", "generation", "id", "algorithm", "created_at"} for one in listed)
+        members = {"purpose", "generation", "id", "algorithm", "status", "created_at", "active_from", "devices"}
+        assert all(set(one) == members for one in listed)
+        assert {one["status"] for one in listed} == {"current"}
         assert run("keys", "list").stdout.count("\n") == 4
+
+    def test_a_new_sealing_key_is_current_at_once(self) -> None:
+        printed = run("keys", "rotate", "sealing").stdout
+        old, new = (one for one in shown("keys", "list") if one["purpose"] == "sealing")
+        assert printed == f"{new['id']} seals from now on\n"
+        assert (old["status"], new["status"]) == ("old", "current")
+
+    def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
+        run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "0")
+        printed = run("keys", "rotate", "signing", "--algorithm", "EdDSA").stdout
+        current, following = (one for one in shown("keys", "list") if one["purpose"] == "signing")
+        assert (current["status"], following["status"]) == ("current", "next")
+        assert printed == f"{following['id']} is published and signs from {following['active_from']} on\n"
+        lead = datetime.fromisoformat(following["active_from"]) - datetime.fromisoformat(following["created_at"])
+        assert 599 <= lead.total_seconds() <= 601
+        run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "0")
+        assert [one["status"] for one in shown("keys", "list") if one["purpose"] == "signing"] == [
+            "old",
+            "old",
+            "current",
+        ]
+
+    def test_a_rotation_needs_the_root_key(self) -> None:
+        run("keys", "rotate", "sealing")
+        (SETTINGS.data_dir / "root.key").unlink()
+        for command in (("rotate", "sealing"), ("rotate", "signing", "--algorithm", "EdDSA"), ("reseal",)):
+            assert "root.key cannot be read" in run("keys", *command, exit_code=1).stderr
+        other = base64.b64encode(bytes(32)).decode()
+        refusal = run("--set", f"keys.root={other}", "keys", "rotate", "sealing", exit_code=1).stderr
+        assert "not the one that this registry was made with" in refusal
+        assert len(shown("keys", "list")) == 3
+
+    def test_old_keys_are_resealed_away_and_retired(self) -> None:
+        sealed_devices(3)
+        run("keys", "rotate", "sealing")
+        old, new = (one for one in shown("keys", "list") if one["purpose"] == "sealing")
+        assert (old["devices"], new["devices"]) == (3, 0)
+        assert "superseded for 60 s" in run("keys", "retire", old["id"], exit_code=1).stderr
+        age_keys()
+        assert "run `mfa-service keys reseal` first" in run("keys", "retire", old["id"], exit_code=1).stderr
+        assert "it is the newest key" in run("keys", "retire", new["id"], exit_code=1).stderr
+        done = run("keys", "reseal")
+        assert (done.stdout, done.stderr) == ("every device's secret is sealed with the current key\n", "")
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 3]
+        assert run("keys", "retire", old["id"]).stdout == f"retired {old['id']}\n"
+        assert [one["id"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [new["id"]]
+        assert "no key of this id" in run("keys", "retire", old["id"], exit_code=1).stderr
+        assert "no key of this id" in run("keys", "retire", "-0-as-thumbprints-may-begin", exit_code=1).stderr
+
+    def test_the_progress_is_shown_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sealed_devices(3)
+        run("keys", "rotate", "sealing")
+        monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+        done = run("keys", "reseal")
+        assert "3/3" in done.stderr
+        assert done.stdout == "every device's secret is sealed with the current key\n"
+
+    def test_stopped_by_a_signal_resealing_goes_on_when_run_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sealed_devices(450)
+        run("keys", "rotate", "sealing")
+        replace = SqlSealedDevices.replace
+        calls = 0
+
+        async def interrupted(self: SqlSealedDevices, changes: Sequence[Resealed]) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(0)  # the loop hears of it
+            await replace(self, changes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlSealedDevices, "replace", interrupted)
+            assert "run it again to go on" in run("keys", "reseal", exit_code=1).stderr
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [50, 400]
+        run("keys", "reseal")
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 450]
+
+    def test_damaged_secrets_are_named_and_all_others_resealed(self) -> None:
+        ids = sealed_devices(3)
+        execute("UPDATE devices SET secret = x'00' WHERE id = ?", ids[1])
+        run("keys", "rotate", "sealing")
+        for _ in range(2):
+            refusal = run("keys", "reseal", exit_code=1).stderr
+            assert f"do not open and stay as they are: {ids[1]}\n" in refusal
+            assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [1, 2]
+
+    def test_a_signing_key_stays_while_its_tokens_may_live_unless_they_are_to_go_with_it(self) -> None:
+        for _ in range(2):
+            run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "0")
+        old, new = (one["id"] for one in shown("keys", "list") if one["purpose"] == "signing")
+        age_keys(hours=1)
+        assert "superseded for 3690 s" in run("keys", "retire", old, exit_code=1).stderr
+        age_keys(hours=0.05)
+        run("keys", "retire", old)
+        run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "0")
+        assert "superseded for 5 s" in run("keys", "retire", new, "--revoke-tokens", exit_code=1).stderr
+        age_keys(hours=0.01)
+        run("keys", "retire", new, "--revoke-tokens")
+        assert [one["status"] for one in shown("keys", "list") if one["purpose"] == "signing"] == ["current"]
+
+
+def sealed_devices(count: int) -> list[str]:
+    """Put devices into the registry whose secrets are sealed as the service does, and return their ids in order."""
+
+    async def act(registry: Registry) -> list[str]:
+        application, _ = new_application("shop", frozenset({SCOPE_ENROLL}), clock=CLOCK, random_bytes=app.random_bytes)
+        await registry.applications.add(application)
+        async with app.open_keyring(SETTINGS, registry, clock=CLOCK) as keyring:
+            made = [f"{number:032x}" for number in range(count)]
+            rows = []
+            for number, one in enumerate(made):
+                owner = Owner(application.id, f"user {number}")
+                context = sealing.device_context(one, owner, TotpParameters())
+                secret = await keyring.seal(b"a secret of twenty b", context=context)
+                rows.append((one, application.id, owner.user_name, secret.key_id, secret.blob))
+        columns = "id, application_id, user_name, key_id, secret"
+        with contextlib.closing(sqlite3.connect(SETTINGS.data_dir / "registry.sqlite3")) as connection, connection:
+            connection.executemany(
+                f"INSERT INTO devices ({columns}, name, slot, status, algorithm, digits, period_s, last_step, "  # noqa: S608  constants
+                "last_auth_id, earlier_acceptances, failures, locked_until_ms, pending_until_ms, created_at_ms, "
+                "last_used_ms) VALUES (?, ?, ?, ?, ?, 'phone', 1, 'ACTIVE', 'SHA1', 6, 30, -1, '', '', 0, 0, 0, 1, 0)",
+                rows,
+            )
+        return made
+
+    return in_registry(act)
+
+
+def age_keys(*, hours: float = 1) -> None:
+    """Let every key have been there for so much longer."""
+    aged = "created_at_ms = created_at_ms - ?1, active_from_ms = max(0, active_from_ms - ?1)"
+    execute(f"UPDATE keys SET {aged}", int(hours * 3_600_000))  # noqa: S608  a constant
+
+
+def execute(statement: str, *parameters: object) -> None:
+    """Do behind the registry's back what it has no method for."""
+    with contextlib.closing(sqlite3.connect(SETTINGS.data_dir / "registry.sqlite3")) as connection, connection:
+        connection.execute(statement, parameters)
 
 
 class TestDatabase:
@@ -408,7 +606,7 @@ class TestConfiguration:
             ("http.prot=80", "flag http.prot: there is no such setting"),
             ("http.port=80000", "flag http.port: must be 0 to 65,535"),
             ("http.workers=2", "http.workers"),
-            ("tokens.issuer=https://issuer.example", "tokens.issuer: only the embedded issuer is there"),
+            ("tokens.issuer=https://issuer.example", "another tokens.issuer needs tokens.audience"),
             ("audit.file=audit.log", "audit.file: there is no audit record yet"),
             ("redis.url=redis+sentinel://hunter2@localhost", "redis.url: the name of the service is missing"),
             ("database.url=sqlite+aiosqlite:///:memory:", "database.url: must name a file"),

@@ -220,9 +220,10 @@ def test_no_secret_setting_is_in_a_repr() -> None:
         "keys.root": "Zm9yIHRlc3RzIGFsb25lLCAzMiBieXRlcyBpbiBhbGw",
         "database.url": "postgresql+asyncpg://mfa:a-password@db/mfa",
         "redis.url": "rediss://:a-password@redis/0",
+        "vault.token": "hvs.CAESIJ-a-token",
     }
     settings = settings_module.load(config_path=None, environment={}, flags=flags).settings
     secrets.add(*flags.values(), "a-password")
-    for value in (settings, settings.keys, settings.database, settings.redis):
+    for value in (settings, settings.keys, settings.database, settings.redis, settings.vault):
         secrets.refuse_in(repr(value))
         secrets.refuse_in(str(value))

@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.api.conftest import Serve
 from tests.api.service import Caller, Service, serving
 from tests.attack.setups import TwoNodes, on_two_nodes
+from tests.attack.wires import authorization
 from tests.clocks import ManualClock
 from tests.fault.nodes import Site, site
 from tests.servers import postgres
@@ -76,6 +77,13 @@ async def caller(anywhere: Service) -> Caller:
 async def shop(embedded: Service) -> Caller:
     """An application of its own on the one worker."""
     return await onboarded(embedded)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def known(caller: Caller) -> bytes:
+    """The header line of a caller whose user alice has one active device."""
+    await caller.enrolled()
+    return await authorization(caller)
 
 
 async def onboarded(service: Service) -> Caller:

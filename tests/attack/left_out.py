@@ -6,11 +6,7 @@ from types import MappingProxyType
 _NO_AUDIT = "the audit record, which this version does not write; the registry is looked at in its place"
 _LOAD_FIGURE = "the 99th percentile of other callers, a figure of load tests on machines that nobody shares"
 
-LEFT_OUT: Mapping[str, str] = MappingProxyType(
-    {
-        "R-11": "nothing seals a device's secret anew: its row is written by a registration alone",
-    }
-)
+LEFT_OUT: Mapping[str, str] = MappingProxyType({})
 """Id → why no test tries it."""
 
 IN_PART: Mapping[str, str] = MappingProxyType(
@@ -21,13 +17,11 @@ IN_PART: Mapping[str, str] = MappingProxyType(
         "L-12": "the third version of Redis's protocol: the service speaks the second alone",
         "L-15": "how many attempts remain, which the contract's errors do not tell",
         "L-16": _NO_AUDIT,
-        "R-12": "the key set of another issuer: the service takes tokens of its own alone",
         "U-11": _NO_AUDIT,
         "E-15": "the audit record and a notification, neither of which there is; the registry is looked at instead",
         "T-11": _NO_AUDIT,
         "H-04": "the way behind nginx: HAProxy stands for every balancer",
         "H-09": _LOAD_FIGURE,
-        "H-11": "the memory that each connection takes, a figure of load tests",
         "H-18": _NO_AUDIT,
     }
 )

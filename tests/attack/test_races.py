@@ -11,10 +11,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
-from mfa_service import sealing
-from mfa_service.access import keysets
-from mfa_service.model import KeyPurpose
+from mfa_service import app
+from mfa_service.cli.keys import keys
+from mfa_service.cli.operator import Operator
 from tests.api.service import Caller, Response, serving
 from tests.attack.cases import attack
 from tests.attack.outcomes import GONE, INVALID, NO_DEVICE, OPENED, PASS, REMOVED, SPENT, WAITS, is_replay
@@ -230,7 +231,7 @@ async def test_no_valid_token_is_refused_while_two_workers_take_a_new_signing_ke
             kids.append({kid_of(token) for token in tokens})
 
         await ask_all()
-        await new_signing_key(tmp_path, one, active_from_ms=clock.now_ms() + 1_000)
+        await new_signing_key(one, lead_s=1)
         for _ in range(4):
             await ask_all()
             clock.advance(0.5)
@@ -245,16 +246,15 @@ async def test_no_valid_token_is_refused_while_two_workers_take_a_new_signing_ke
             assert (await service.send("GET", "/users/alice/mfadevices", headers=old)).outcome == (401, "10001")
 
 
-async def new_signing_key(folder: Path, caller: Caller, *, active_from_ms: int) -> None:
-    """Insert a signing key into the registry, which takes over at a moment."""
+async def new_signing_key(caller: Caller, *, lead_s: int) -> None:
+    """Rotate the signing keys as an operator does, by the service's own clock."""
     service = caller.service
-    keyring = await sealing.establish(
-        service.registry.keys,
-        sealing.read_root_key(folder / "root.key", random_bytes=service.entropy),
-        clock=service.clock,
-        random_bytes=service.entropy,
-    )
-    await keyring.add(KeyPurpose.SIGNING, keysets.new_signing_key("ES256"), generation=2, active_from_ms=active_from_ms)
+    operator = Operator(service.settings, config_path=None, flags={})
+    arguments = ("rotate", "signing", "--algorithm", "ES256", "--lead-s", str(lead_s))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app.SystemClock, "now_ms", lambda _: service.clock.now_ms())
+        done = await asyncio.to_thread(CliRunner().invoke, keys, arguments, obj=operator)
+    assert done.exit_code == 0, done.output
 
 
 def kid_of(token: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import orjson
@@ -15,6 +16,15 @@ from tests.unit.web.stand_ins import Response, Wire
 HOST = b"Host: mfa.example\r\n"
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+LISTING = "/users/alice/mfadevices"
+CHALLENGES = "/deviceAuthentications"
+BODY = b'{"userName":"alice","deviceName":"Phone","deviceType":"TOTP"}'
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+"""The header line that tells how long the body is with which a challenge is asked for."""
+
+REMOVAL = f"DELETE {BASE}{LISTING}/TOTP/all HTTP/1.1\r\n".encode() + HOST
+"""The head of a second request that must never be executed, without who calls."""
 
 
 @contextlib.asynccontextmanager
@@ -67,3 +77,11 @@ def rounds(values: Sequence[str], count: int) -> list[str]:
 def fields(response: Response) -> Mapping[str, str]:
     """The header fields of an answer by their lower-case names."""
     return {name.lower(): value for name, value in response.headers}
+
+
+def refuse_other(response: Response, *statuses: int) -> None:
+    """Fail on an answer of another status, or without the contract's one body of errors."""
+    assert response.status in statuses
+    assert response.json["status"] == "FAILURE"
+    assert re.fullmatch(r"[0-9a-f]{32}", str(response.json["traceId"]))
+    assert response.json["traceId"] == response.header("X-Trace-Id")

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
-from mfa_service.model import Application
+from mfa_service.model import Application, KeyPurpose, KeyRecord
 from mfa_service.rules import guessing
 from mfa_service.stores.sql import Registry, open_registry, schema
 from tests.clocks import ManualClock
@@ -20,6 +20,8 @@ from tests.servers import postgres
 LIMITS = guessing.limits(free_failures=3, first_wait_s=30, longest_wait_s=100, disable_after=7)
 SHOP = Application("shop", "Shop", "client-shop", frozenset({"mfa:enroll"}), disabled=False, created_at_ms=1)
 BANK = Application("bank", "Bank", "client-bank", frozenset({"mfa:enroll"}), disabled=False, created_at_ms=2)
+KEY = KeyRecord("k1", KeyPurpose.SEALING, 1, "A256GCM", b"\x00sealed", "", 10, 11)
+"""What the devices of tests are sealed with."""
 
 # Found before PostgreSQL's own by the search path that the database is given.
 _STILL_CLOCK = (
@@ -110,6 +112,7 @@ async def stage(empty_registry_url: str, clock: ManualClock) -> AsyncIterator[St
     await made.set_database_clock()
     await registry.applications.add(SHOP)
     await registry.applications.add(BANK)
+    await registry.keys.add(KEY)
     yield made
     await registry.close()
 

@@ -38,6 +38,15 @@ async def test_applications_are_listed_by_name_in_the_order_of_code_points(stage
     assert [one.name for one in await stage.registry.applications.all()] == ["Bank", "Shop", "apple"]
 
 
+async def test_a_crowd_of_clients_at_once_each_find_their_own_application(stage: Stage) -> None:
+    find = stage.registry.applications.by_client_id
+    asked = [SHOP.client_id, BANK.client_id, "nobody"] * 100
+    found = await asyncio.gather(*map(find, asked), return_exceptions=True)
+    assert found[0::3] == [SHOP] * 100
+    assert found[1::3] == [BANK] * 100
+    assert {type(one) for one in found[2::3]} == {ApplicationNotFound}
+
+
 @pytest.mark.parametrize(
     "twin",
     [

@@ -243,12 +243,22 @@ async def test_a_taken_challenge_counts_anything_else_as_a_mismatch_until_it_is_
     await subject.match(auth_id, 7)
     assert await subject.wrong(auth_id, 3) is Settlement.MISMATCH
     assert await subject.match(auth_id, 8, 3) is Settlement.MISMATCH
-    assert await subject.used(auth_id, 6, 3) is Settlement.MISMATCH
+    assert await subject.wrong(auth_id, 3) is Settlement.MISMATCH
     peeked = await subject.peek(auth_id)
     assert (peeked.attempts, peeked.taken_step) == (3, 7)
     for settle in (subject.match(auth_id, 7, 3), subject.used(auth_id, 7, 3), subject.wrong(auth_id, 3)):
         with pytest.raises(ChallengeSpent):
             await settle
+
+
+async def test_a_used_code_of_another_step_is_told_and_not_counted_on_a_taken_challenge_as_on_an_open_one(
+    subject: Subject,
+) -> None:
+    auth_id = await subject.opened()
+    await subject.match(auth_id, 7)
+    assert [await subject.used(auth_id, 6, 2) for _ in range(5)] == [Settlement.USED] * 5
+    assert (await subject.peek(auth_id)).attempts == 0
+    assert await subject.match(auth_id, 7, 2) is Settlement.REPEAT
 
 
 async def test_wrong_codes_before_the_match_count_towards_the_mismatches(subject: Subject) -> None:

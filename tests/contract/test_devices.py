@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Iterable
+from dataclasses import asdict
 
 import pytest
 import sqlalchemy as sa
@@ -11,12 +12,14 @@ from mfa_service.errors import DeviceNameTaken, DeviceNotFound, NoDevice, TooMan
 from mfa_service.model import (
     Acceptance,
     Charged,
+    Credential,
     Device,
     DeviceStatus,
     NewDevice,
     Owner,
     Purpose,
     SealedSecret,
+    Standing,
     TotpParameters,
 )
 from mfa_service.ports import NotAccepted, NotCharged
@@ -95,6 +98,17 @@ async def test_a_registered_device_is_read_back_as_it_was_given(stage: Stage) ->
     assert await stage.registry.devices.get("d1") == expected
     assert await stage.registry.devices.find(ALICE, "phone") == expected
     assert await stage.registry.devices.all_of(ALICE) == [expected]
+
+
+async def test_a_part_of_a_device_is_what_the_whole_one_has(stage: Stage) -> None:
+    await activate(stage)
+    await stage.registry.devices.charge("d1")
+    whole = asdict(await device(stage))
+    credential = await stage.registry.devices.credential("d1")
+    standing = await stage.registry.devices.standing(ALICE, "phone")
+    assert (type(credential), type(standing)) == (Credential, Standing)
+    for part in (asdict(credential), asdict(standing)):
+        assert part == {name: whole[name] for name in part}
 
 
 async def test_a_pending_device_of_the_same_name_is_replaced(stage: Stage) -> None:
@@ -501,6 +515,10 @@ async def test_unknown_devices_are_not_found(stage: Stage) -> None:
     await activate(stage)
     with pytest.raises(DeviceNotFound):
         await stage.registry.devices.get("none")
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.credential("none")
+    with pytest.raises(DeviceNotFound):
+        await stage.registry.devices.standing(ALICE, "none")
     with pytest.raises(DeviceNotFound):
         await stage.registry.devices.find(ALICE, "none")
     with pytest.raises(DeviceNotFound):

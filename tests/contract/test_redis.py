@@ -6,9 +6,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import hiredis
 import pytest
+import redis
 from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 
@@ -207,7 +209,17 @@ async def test_a_command_that_did_not_run_twice_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal", [b"-OOM no memory\r\n", b"-READONLY a replica\r\n", b"-BUSY a script\r\n", b"-MOVED 7 127.0.0.1:7\r\n"]
+    "refusal",
+    [
+        b"-OOM no memory\r\n",
+        b"-READONLY a replica\r\n",
+        b"-BUSY a script\r\n",
+        b"-MOVED 7 127.0.0.1:7\r\n",
+        b"-CLUSTERDOWN a slot is nobody's\r\n",
+        b"-MASTERDOWN no link\r\n",
+        b"-NOREPLICAS too few\r\n",
+        b"-NOAUTH no more\r\n",
+    ],
 )
 async def test_any_other_refusal_is_not_sent_again(refusal: bytes) -> None:
     received: list[bytes] = []
@@ -220,6 +232,13 @@ async def test_any_other_refusal_is_not_sent_again(refusal: bytes) -> None:
         with pytest.raises(StoreUnavailable):
             await wrong(challenges, "a")
     assert received == [b"EVALSHA"]
+
+
+@pytest.mark.parametrize("refusal", [b"-CLUSTERDOWN a slot is nobody's\r\n", b"-LOADING in progress\r\n"])
+async def test_a_server_that_answers_and_serves_nothing_is_out_of_reach(refusal: bytes) -> None:
+    async with scripted(lambda _words: refusal) as challenges:
+        with pytest.raises(StoreUnavailable):
+            await challenges.ping()
 
 
 async def test_one_refused_command_of_a_batch_is_refused_alone() -> None:
@@ -242,6 +261,52 @@ async def test_a_late_reply_is_nobody_elses(valkey: Deployment) -> None:
         server.resume()
         await open_one_again(challenges, 3)
         assert [(await peek(challenges, auth_id)).attempts for auth_id in (quick, slow, quick)] == [0, 1, 0]
+
+
+async def test_a_full_server_opens_and_settles_nothing_until_it_has_room_again(tmp_path: Path) -> None:
+    with standalone(tmp_path) as deployment:
+        [server] = deployment.servers
+        async with opened(deployment.url) as challenges:
+            auth_id = await open_one(challenges)
+            server.command("CONFIG", "SET", "maxmemory", 1)
+            for verdict, step in ((Verdict.MATCH, 7), (Verdict.WRONG, None)):
+                with pytest.raises(StoreUnavailable):
+                    await challenges.settle(auth_id, verdict, step=step, max_attempts=5)
+            with pytest.raises(StoreUnavailable):
+                await open_one(challenges)
+            peeked = await peek(challenges, auth_id)
+            assert (peeked.attempts, peeked.taken_step) == (0, None)
+            server.command("CONFIG", "SET", "maxmemory", 0)
+            assert await wrong(challenges, auth_id) is Settlement.WRONG
+            await open_one(challenges)
+
+
+async def test_a_server_busy_with_somebodys_script_is_out_of_reach_until_that_has_ended(tmp_path: Path) -> None:
+    with standalone(tmp_path, "--busy-reply-threshold", "50") as deployment:
+        [server] = deployment.servers
+        async with opened(deployment.url, deadline_s=0.3) as challenges:
+            auth_id = await open_one(challenges)
+            busy = asyncio.create_task(asyncio.to_thread(server.client.eval, "while true do end", 0))
+            await asyncio.sleep(0.2)
+            began_s = asyncio.get_running_loop().time()
+            with pytest.raises(StoreUnavailable):
+                await wrong(challenges, auth_id)
+            assert asyncio.get_running_loop().time() - began_s < 0.5
+            await asyncio.to_thread(redis.Redis(port=server.port).script_kill)
+            with pytest.raises(redis.ResponseError):
+                await busy
+            await open_one_again(challenges, 3)
+            assert (await peek(challenges, auth_id)).attempts == 0
+
+
+async def test_the_scripts_that_a_server_keeps_do_not_grow_with_the_calls(valkey: Deployment) -> None:
+    [server] = valkey.servers
+    server.command("SCRIPT", "FLUSH")
+    async with opened(valkey.url) as challenges:
+        ids = [await open_one(challenges) for _ in range(10)]
+        for _ in range(100):
+            await asyncio.gather(*(challenges.settle(one, Verdict.USED, step=7, max_attempts=5) for one in ids))
+        assert server.facts("memory")["number_of_cached_scripts"] == 1
 
 
 # A Cluster that changes
@@ -274,6 +339,8 @@ async def test_a_slot_on_the_move_is_followed_to_its_new_master(valkey_cluster: 
         assert await wrong(challenges, late_id) is Settlement.WRONG
         source.command("MIGRATE", "127.0.0.1", target.port, f"mfa:c:{auth_id}", 0, 1000)
         assert await wrong(challenges, auth_id) is Settlement.WRONG
+        for key in cast("list[str]", source.command("CLUSTER", "GETKEYSINSLOT", slot, 1_000)):  # of other tests
+            source.command("MIGRATE", "127.0.0.1", target.port, key, 0, 1000)
         for server in (target, source, *valkey_cluster.servers):
             server.command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
         assert owner_of(valkey_cluster, auth_id)[0] is target
@@ -290,6 +357,7 @@ async def test_a_silent_master_makes_only_its_own_challenges_unavailable(valkey_
         silent.pause()
         try:
             outcomes = await asyncio.gather(*(wrong(challenges, auth_id) for auth_id in ids), return_exceptions=True)
+            await challenges.ping()  # or every node would take itself out for the one master
         finally:
             silent.resume()
         assert [isinstance(outcome, StoreUnavailable) for outcome in outcomes] == theirs

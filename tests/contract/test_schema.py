@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,12 +16,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from mfa_service.errors import SchemaStale, SettingsInvalid, StoreUnavailable
-from mfa_service.model import Charged
+from mfa_service.model import Charged, NewDevice, Owner, SealedSecret, TotpParameters
 from mfa_service.stores.sql import Registry, open_registry, schema
 from mfa_service.stores.sql.tables import metadata
 from mfa_service.stores.sql.urls import parse
 from tests.clocks import ManualClock
-from tests.contract.sql_stores import LIMITS, SHOP, sqlite_url
+from tests.contract.sql_stores import KEY, LIMITS, SHOP, sqlite_url
 from tests.servers import postgres
 
 
@@ -92,6 +93,25 @@ async def test_the_revisions_make_the_tables_that_the_code_reads(empty_database_
         assert await registry.database.look(differences) == []
 
 
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+async def test_an_upgrade_that_waits_for_a_table_keeps_no_running_node_from_it(empty_database_url: str) -> None:
+    look = sa.text("SELECT count(*) FROM devices")
+    engine = schema._engine(parse(empty_database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(schema._run_alembic, "0001")
+    async with opened(empty_database_url) as registry:
+        async with engine.begin() as connection:  # as a backup does, for as long as it takes
+            await connection.execute(sa.text("LOCK TABLE devices IN ACCESS SHARE MODE"))
+            upgrading = asyncio.create_task(schema.upgrade(empty_database_url))
+            for _ in range(60):
+                await registry.database.read(look)
+                await asyncio.sleep(0.02)
+            assert not upgrading.done()
+        await upgrading
+        await registry.check_schema()
+    await engine.dispose()
+
+
 async def test_the_version_before_goes_on_adding_devices_to_an_upgraded_schema(empty_database_url: str) -> None:
     engine = schema._engine(parse(empty_database_url))
     async with engine.begin() as connection:
@@ -101,10 +121,11 @@ async def test_the_version_before_goes_on_adding_devices_to_an_upgraded_schema(e
         "id, application_id, user_name, name, slot, status, algorithm, digits, period_s, key_id, secret, last_step, "
         "last_auth_id, earlier_acceptances, failures, locked_until_ms, pending_until_ms, created_at_ms, last_used_ms"
     )
-    values = "'shop', 'alice', :id, :slot, 'ACTIVE', 'SHA1', 6, 30, 'k', :secret, -1, '', '', 2, 0, 0, 7, 0"
+    values = "'shop', 'alice', :id, :slot, 'ACTIVE', 'SHA1', 6, 30, 'k1', :secret, -1, '', '', 2, 0, 0, 7, 0"
     insert = sa.text(f"INSERT INTO devices ({columns}) VALUES (:id, {values})")  # noqa: S608  constants, as written above
     async with opened(empty_database_url) as registry:
         await registry.applications.add(SHOP)
+        await registry.keys.add(KEY)
         for slot, name in ((1, "before"), (2, "after")):
             async with registry.database.transaction() as connection:
                 await connection.execute(insert, {"id": name, "slot": slot, "secret": b"sealed"})
@@ -149,3 +170,24 @@ async def test_a_url_of_no_database_for_a_registry_is_refused_without_repeating_
 async def test_a_file_in_a_folder_that_is_not_there_is_out_of_reach(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await schema.upgrade(sqlite_url(tmp_path / "none" / "registry.sqlite3"))
+
+
+async def test_an_upgrade_leaves_a_device_whose_key_is_not_there_and_refuses_another_one(
+    empty_database_url: str,
+) -> None:
+    engine = schema._engine(parse(empty_database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(schema._run_alembic, "0002")
+    await engine.dispose()
+    device = NewDevice("lost", Owner("shop", "alice"), "phone", TotpParameters(), SealedSecret("gone", b"sealed"), 7)
+    async with opened(empty_database_url) as registry:
+        await registry.applications.add(SHOP)
+        await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
+        before = await registry.devices.get("lost")
+    await schema.upgrade(empty_database_url)
+    async with opened(empty_database_url) as registry:
+        kept = await registry.devices.get("lost")
+        assert kept == replace(before, read_at_ms=kept.read_at_ms)
+        with pytest.raises(StoreUnavailable, match="the sealing key went away"):
+            await registry.devices.register(replace(device, id="new", name="two"), pending_ttl_s=9, max_per_user=5)
+        await registry.devices.remove(device.owner, "phone")

@@ -92,6 +92,9 @@ class Caller:
         credentials: for its tokens.
         session: its connections.
         history: takes the records.
+
+    Attributes:
+        bearer: the header with its token, which every other call comes with.
     """
 
     def __init__(self, name: str, credentials: Credentials, session: aiohttp.ClientSession, history: History) -> None:
@@ -99,7 +102,7 @@ class Caller:
         self._credentials = credentials
         self._session = session
         self._history = history
-        self._headers: dict[str, str] = {}
+        self.bearer: dict[str, str] = {}
 
     async def token(self, node: Entrance) -> Record:
         """Call 1; the token is kept for all nodes."""
@@ -110,7 +113,7 @@ class Caller:
         }
         record, answer = await self._send(Call.TOKEN, node, "POST", "/get/token", grant)
         if record.status == 200:
-            self._headers = {"Authorization": f"Bearer {answer['access_token']}"}
+            self.bearer = {"Authorization": f"Bearer {answer['access_token']}"}
         return record
 
     async def register(self, node: Entrance, user: str, name: str) -> tuple[Record, Authenticator | None]:
@@ -196,7 +199,7 @@ class Caller:
     ) -> tuple[Record, Any]:
         """Make a request and put it on record; returned with the answer's content, None where there is none."""
         trace_id = secrets.token_hex(16)
-        bearer = {} if call is Call.TOKEN else self._headers
+        bearer = {} if call is Call.TOKEN else self.bearer
         headers = {**bearer, "traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
         data = None
         if content is not None:

@@ -6,14 +6,13 @@ import pytest
 
 from tests.fault.nodes import Site, site
 from tests.servers import postgres
-from tests.servers.valkey import Deployment
 
 
 @pytest.fixture(scope="session")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, valkey: Deployment) -> Iterator[Site]:
+def two_nodes(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, redis_url: str) -> Iterator[Site]:
     """Two nodes on the servers that other tests use as well."""
     with (
         postgres.database(postgres_url) as database_url,
-        site(tmp_path_factory.mktemp("two-nodes"), database_url=database_url, redis_url=valkey.url) as running,
+        site(tmp_path_factory.mktemp("two-nodes"), database_url=database_url, redis_url=redis_url) as running,
     ):
         yield running

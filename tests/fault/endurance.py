@@ -17,6 +17,7 @@ _BEFORE_S = 1.2
 _AFTER_S = 1.0
 _DUELS = 60
 _BETWEEN_S = 0.005
+_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,16 @@ class Duel:
         )
 
 
-async def duel(caller: Caller, site: Site) -> Duel:
-    """Return a duel that is ready to be fought."""
+async def duels(caller: Caller, site: Site, count: int) -> list[Duel]:
+    """Return duels that are ready to be fought; few at once are made ready, for nothing may be refused yet."""
+    ready: list[Duel] = []
+    while len(ready) < count:
+        some = range(min(_AT_ONCE, count - len(ready)))
+        ready += await asyncio.gather(*(_duel(caller, site) for _ in some))
+    return ready
+
+
+async def _duel(caller: Caller, site: Site) -> Duel:
     device, [step, *_] = await enrolled(caller, site.nodes)
     opened = [await caller.initiate(node, device) for node in site.nodes]
     return Duel(caller, site, device, step, [one.auth_id for one in opened])
@@ -62,11 +71,11 @@ async def endured(
         meanwhile: what is tried while it lasts.
         mends: returns when what was broken accepts again.
     """
-    duels = await asyncio.gather(*(duel(callers[0], site) for _ in range(_DUELS)))
+    pairs = await duels(callers[0], site, _DUELS)
     async with visited(callers, site.nodes) as load:
         await asyncio.sleep(_BEFORE_S)
         fault = site.history.begin_fault()
-        under_way = [asyncio.create_task(one.fight(number * _BETWEEN_S)) for number, one in enumerate(duels)]
+        under_way = [asyncio.create_task(one.fight(number * _BETWEEN_S)) for number, one in enumerate(pairs)]
         await asyncio.to_thread(_after, _DUELS * _BETWEEN_S / 2, breaks)
         try:
             await asyncio.gather(meanwhile(), *under_way)
@@ -77,7 +86,7 @@ async def endured(
     assert load.diverted(fault) == []
     assert any(visit.began_s > fault.ended_s for visit in load.visits)
     assert any(one.is_unknown for one in site.history.during(fault))
-    for again in await asyncio.gather(*(one.fight() for one in duels)):
+    for again in await asyncio.gather(*(one.fight() for one in pairs)):
         assert {one.outcome for one in again} <= {OK, USED, GONE}
     await load.look_back(site.nodes)
     return fault

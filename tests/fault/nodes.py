@@ -104,6 +104,19 @@ class Node:
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment |= {"MFA_HTTP_PORT": str(self.port), "MFA_OPS_PORT": str(self.operations_port)}
 
+    def run(self, *arguments: str) -> str:
+        """Run a command with its settings, and return what it prints."""
+        done = subprocess.run(
+            (sys.executable, "-m", "mfa_service", *arguments),
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     @property
     def workers(self) -> list[int]:
         """The process ids of the workers that serve, the oldest first."""

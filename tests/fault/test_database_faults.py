@@ -12,7 +12,6 @@ from tests.fault.nodes import Site, site
 from tests.fault.outcomes import UNAVAILABLE
 from tests.fault.witness import Witness
 from tests.servers import postgres
-from tests.servers.valkey import Deployment
 
 
 @pytest.fixture
@@ -23,10 +22,10 @@ def mortal_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def on_mortal(mortal_server: postgres.Server, tmp_path: Path, valkey: Deployment) -> Iterator[Site]:
+def on_mortal(mortal_server: postgres.Server, tmp_path: Path, redis_url: str) -> Iterator[Site]:
     with (
         postgres.database(mortal_server.url("postgres")) as database_url,
-        site(tmp_path, database_url=database_url, redis_url=valkey.url) as running,
+        site(tmp_path, database_url=database_url, redis_url=redis_url) as running,
     ):
         yield running
 

@@ -11,7 +11,6 @@ from tests.fault.load import visited
 from tests.fault.nodes import Site, site
 from tests.servers import postgres
 from tests.servers.haproxy import Backend, Balancer, balancing
-from tests.servers.valkey import Deployment
 
 DRAIN_S = 1
 VISITS_PER_S = 20
@@ -19,11 +18,11 @@ VISITS_PER_S = 20
 
 
 @pytest.fixture
-def draining_nodes(tmp_path: Path, postgres_url: str, valkey: Deployment) -> Iterator[Site]:
+def draining_nodes(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Site]:
     """Two nodes that stay for a moment after they have said that they are about to end."""
     with (
         postgres.database(postgres_url) as database_url,
-        site(tmp_path, database_url=database_url, redis_url=valkey.url, drain_s=DRAIN_S) as running,
+        site(tmp_path, database_url=database_url, redis_url=redis_url, drain_s=DRAIN_S) as running,
     ):
         yield running
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.fault.client import Authenticator, Caller, calling
-from tests.fault.endurance import duel
+from tests.fault.endurance import duels
 from tests.fault.enrolment import enrolled
 from tests.fault.history import Lost, Record
 from tests.fault.load import visited
 from tests.fault.nodes import FREE_FAILURES, MAX_ATTEMPTS, Node, Site, site
 from tests.fault.outcomes import OK, OPENED, SPENT, USED, WAITS, WRONG
 from tests.servers import postgres
-from tests.servers.valkey import Deployment
 
 PARALLEL = 100
 ROUNDS = 50
@@ -27,11 +26,11 @@ NOTICED_WITHIN_S = 0.2
 
 
 @pytest.fixture
-def mortal_nodes(tmp_path: Path, postgres_url: str, valkey: Deployment) -> Iterator[Site]:
+def mortal_nodes(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[Site]:
     """Two nodes of which one may die."""
     with (
         postgres.database(postgres_url) as database_url,
-        site(tmp_path, database_url=database_url, redis_url=valkey.url) as running,
+        site(tmp_path, database_url=database_url, redis_url=redis_url) as running,
     ):
         yield running
 
@@ -111,12 +110,12 @@ async def test_of_a_hundred_wrong_codes_on_a_hundred_challenges_as_many_are_weig
 async def test_a_killed_worker_costs_the_requests_that_it_had_and_is_replaced(two_nodes: Site) -> None:
     hit, _ = two_nodes.nodes
     async with calling(two_nodes) as callers:
-        duels = await asyncio.gather(*(duel(callers[0], two_nodes) for _ in range(DUELS)))
+        pairs = await duels(callers[0], two_nodes, DUELS)
         async with visited(callers, two_nodes.nodes) as load:
             await asyncio.sleep(1)
             workers = hit.workers
             fault = two_nodes.history.begin_fault(hit.name)
-            under_way = [asyncio.create_task(one.fight()) for one in duels]
+            under_way = [asyncio.create_task(one.fight()) for one in pairs]
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             hit.kill_worker(workers[0])
             fault.ended_s = time.monotonic() + NOTICED_WITHIN_S
@@ -124,7 +123,7 @@ async def test_a_killed_worker_costs_the_requests_that_it_had_and_is_replaced(tw
             await asyncio.gather(*under_way)
             await asyncio.sleep(1)
         assert load.diverted() == []
-        for one in duels:
+        for one in pairs:
             assert {again.outcome for again in await one.fight()} == {OK, USED}
         await load.look_back(two_nodes.nodes)
     assert hit.workers[0] == workers[1]

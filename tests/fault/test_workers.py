@@ -225,8 +225,13 @@ async def test_a_told_end_drains_the_node_without_a_failed_request(
         await asyncio.open_connection("127.0.0.1", node.port)
 
 
-async def test_a_request_that_came_in_halfway_is_answered_before_the_end(tmp_path: Path, redis: Deployment) -> None:
-    with serving(tmp_path, redis) as node:
+@pytest.mark.parametrize(
+    ("workers", "number"), [(WORKERS, signal.SIGTERM), (1, signal.SIGTERM), (1, signal.SIGHUP)], ids=str
+)
+async def test_a_request_that_came_in_halfway_is_answered_before_the_end(
+    tmp_path: Path, redis: Deployment, workers: int, number: signal.Signals
+) -> None:
+    with serving(tmp_path, redis, workers) as node:
         async with caller_of(node, tmp_path) as caller:
             reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
             head = f"Host: mfa.example\r\nAuthorization: Bearer {caller.token}\r\nContent-Type: application/json\r\n"
@@ -234,7 +239,7 @@ async def test_a_request_that_came_in_halfway_is_answered_before_the_end(tmp_pat
             writer.write(f"POST {BASE}/deviceAuthentications HTTP/1.1\r\n{head}".encode())
             writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
             await asyncio.sleep(0.2)
-            node.send(signal.SIGTERM)
+            node.send(number)
             await asyncio.sleep(1.5)  # for longer than a connection may be idle
             writer.write(body[10:])
             answer = await asyncio.wait_for(reader.read(), 5)

@@ -18,12 +18,14 @@ class Service:
 
     Attributes:
         url: where its root is.
+        operations_url: the same of the operations port.
         stdout: what it wrote to standard output, once it has ended.
         stderr: its log lines, the same.
         exit_code: of the process, the same.
     """
 
     url: str
+    operations_url: str
     stdout: str = field(default="", repr=False)
     stderr: str = field(default="", repr=False)
     exit_code: int | None = None
@@ -68,5 +70,6 @@ def _serving(process: subprocess.Popen[str]) -> tuple[Service, str]:
         lines += line
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("event") == "serving":
-            return Service(f"http://127.0.0.1:{event['port']}"), lines
+            url, operations_url = (f"http://127.0.0.1:{event[name]}" for name in ("port", "operations_port"))
+            return Service(url, operations_url), lines
     raise AssertionError(f"it does not serve: {lines}")

@@ -170,6 +170,13 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of `MFA_TEST_REDIS_URL`, or of a server started for this run: for tests that need no more of it."""
+    given = os.environ.get("MFA_TEST_REDIS_URL")
+    return given or cast("Deployment", request.getfixturevalue("valkey")).url
+
+
+@pytest.fixture(scope="session")
 def valkey_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with sentinel(tmp_path_factory.mktemp("sentinel")) as deployment:
         yield deployment

@@ -107,6 +107,25 @@ async def test_a_batch_has_one_member_of_a_device_and_the_others_follow_in_order
     assert store.sent == [[("a", 1), ("b", 3)], [("a", 2)], [("a", 4)]]
 
 
+async def test_callers_who_read_the_same_thing_share_one_trip_and_its_result(store: Store) -> None:
+    batcher: Batcher[Item, int] = Batcher(store.send, key=lambda item: item)
+    items = [("a", 1), ("a", 1), ("b", 2), ("a", 1)]
+    assert await outcomes(batcher, items) == [1, 1, 2, 1]
+    assert store.sent == [[("a", 1), ("b", 2)]]
+
+
+async def test_who_comes_while_the_same_thing_is_being_read_gets_a_later_result(store: Store) -> None:
+    batcher: Batcher[Item, int] = Batcher(store.send, key=lambda item: item)
+    store.gate.clear()
+    first = asyncio.create_task(batcher.submit(("a", 1)))
+    await until(lambda: len(store.sent) == 1)
+    second = asyncio.create_task(batcher.submit(("a", 1)))
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert [await first, await second] == [1, 1]
+    assert store.sent == [[("a", 1)], [("a", 1)]]
+
+
 async def test_a_busy_device_does_not_keep_the_others_waiting(store: Store) -> None:
     items = [*(("busy", number) for number in range(3)), ("b", 10), ("c", 11)]
     await outcomes(batcher_of(store.send, size=2), items)

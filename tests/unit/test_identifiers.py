@@ -39,3 +39,24 @@ def test_ids_are_unique() -> None:
 def test_a_device_id_is_128_random_bits_in_hexadecimal() -> None:
     assert identifiers.device_id(lambda size: bytes(range(size))) == "000102030405060708090a0b0c0d0e0f"
     assert re.fullmatch("[0-9a-f]{32}", identifiers.device_id(os.urandom))
+
+
+def test_bytes_drawn_in_blocks_are_the_sources_in_order_and_none_is_given_twice() -> None:
+    drawn: list[bytes] = []
+
+    def source(size: int) -> bytes:
+        drawn.append(os.urandom(size))
+        return drawn[-1]
+
+    random_bytes = identifiers.BlockwiseRandomBytes(source)
+    given = [random_bytes(16) for _ in range(1_000)]
+    assert b"".join(given) == b"".join(drawn)[: 16 * 1_000]
+    assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 4_095, 4_096, 4_097, 10_000])
+def test_as_many_bytes_are_given_as_are_asked_for(size: int) -> None:
+    random_bytes = identifiers.BlockwiseRandomBytes(os.urandom)
+    given = [random_bytes(size) for _ in range(3)]
+    assert [len(one) for one in given] == [size] * 3
+    assert size == 0 or len(set(given)) > 1

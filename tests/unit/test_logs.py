@@ -1,6 +1,7 @@
 """Logs: every event one record, whoever writes it and whatever stands in it, and nothing secret."""
 
 import asyncio
+import contextvars
 import gc
 import io
 import json
@@ -14,8 +15,9 @@ import pytest
 import structlog
 
 from mfa_service.errors import StoreUnavailable
-from mfa_service.ops.logs import RequestLog, _Forward, configure
+from mfa_service.ops.logs import _Forward, bind_trace_id, configure
 from mfa_service.ops.redaction import HIDDEN, describe, presentable
+from mfa_service.ops.request_log import RequestLog
 
 NOW_MS = 1_795_465_500_007
 NOW = "2026-11-23T20:25:00.007Z"
@@ -73,6 +75,19 @@ class TestRecords:
         logging.getLogger("aiohttp.server").error("theirs")
         assert [json.loads(line)["trace_id"] for line in stream.getvalue().splitlines()] == ["ab" * 16] * 2
 
+    def test_a_bound_trace_id_stands_in_the_lines_of_its_context_alone(self) -> None:
+        stream, _ = start()
+
+        def in_a_context() -> None:
+            bind_trace_id("ab" * 16)
+            structlog.get_logger().info("own")
+            logging.getLogger("aiohttp.server").error("theirs")
+
+        contextvars.copy_context().run(in_a_context)
+        structlog.get_logger().info("nobody's")
+        own, theirs, nobodys = map(json.loads, stream.getvalue().splitlines())
+        assert (own["trace_id"], theirs["trace_id"], nobodys.get("trace_id")) == ("ab" * 16, "ab" * 16, None)
+
     def test_a_second_configuration_replaces_the_first(self) -> None:
         first, _ = start()
         second, _ = start()
@@ -107,6 +122,22 @@ class TestRequests:
             "status": 200,
             "duration_ms": 1.235,
         }
+
+    def test_every_request_of_a_kind_has_its_own_time_trace_id_and_duration(self) -> None:
+        stream, times = io.StringIO(), iter([NOW_MS - 8, NOW_MS + 993])
+        log = configure(level="info", format="json", stream=stream, now_ms=lambda: next(times))
+        for trace_id, duration_ms in (("a" * 32, 0.0), ("b" * 32, 12345.6789)):
+            log.request(
+                trace_id=trace_id, application="app", method="GET", route="/", status=200, duration_ms=duration_ms
+            )
+        first, second = map(json.loads, stream.getvalue().splitlines())
+        assert (first.pop("timestamp"), second.pop("timestamp")) == (
+            "2026-11-23T20:24:59.999Z",
+            "2026-11-23T20:25:01.000Z",
+        )
+        assert (first.pop("trace_id"), second.pop("trace_id")) == ("a" * 32, "b" * 32)
+        assert (first.pop("duration_ms"), second.pop("duration_ms")) == (0.0, 12345.679)
+        assert first == second
 
     def test_a_request_of_nobody_has_no_application(self) -> None:
         stream, requests = start()

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -53,11 +53,19 @@ def test_the_readme_names_every_command() -> None:
         words = [span.split() for span in re.findall(r"`([^`]*)`", cell)]
         group = main.commands[words[0][0]]
         for position, span in enumerate(words):
-            if not isinstance(group, click.Group):
-                named.add(span[0])
-            else:
-                named.add(f"{words[0][0]} {span[position == 0]}")
+            path = span if position == 0 or not isinstance(group, click.Group) else [words[0][0], *span]
+            named.add(" ".join(_command(path)))
     assert named == set(commands(main))
+
+
+def _command(words: Sequence[str]) -> Iterator[str]:
+    """Give the words that name a command, without its arguments."""
+    command: click.Command = main
+    for word in words:
+        if not isinstance(command, click.Group):
+            return
+        command = command.commands[word]
+        yield word
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from mfa_service.settings import Loaded, Settings, default_toml, load, show
 from mfa_service.settings.catalogue import CATALOGUE
 
 CONFIG = Path(__file__).parents[2] / "config"
-SECRETS = {"keys.root", "database.url", "redis.url"}
+SECRETS = {"keys.root", "vault.token", "database.url", "redis.url"}
 REDIS = "redis://:hunter2@cache:6379/0"
 
 
@@ -108,7 +108,12 @@ class TestOrder:
 class TestSecretFiles:
     @pytest.mark.parametrize("key", sorted(SECRETS))
     def test_a_secret_is_read_from_the_file_its_variable_names(self, key: str, tmp_path: Path) -> None:
-        value = {"keys.root": "key", "database.url": "postgresql+asyncpg://db/mfa", "redis.url": REDIS}[key]
+        value = {
+            "keys.root": "key",
+            "vault.token": "hvs.key",
+            "database.url": "postgresql+asyncpg://db/mfa",
+            "redis.url": REDIS,
+        }[key]
         (tmp_path / "secret").write_text(value + "\n", encoding="utf-8")
         settings = read(environment={CATALOGUE[key].variable + "_FILE": str(tmp_path / "secret")}).settings
         assert CATALOGUE[key].value_in(settings) == value
@@ -236,6 +241,12 @@ class TestBadValues:
             ("database.url", "postgresql://hunter2@db/x"),
             ("redis.url", "http://hunter2"),
             ("tokens.issuer", "somewhere"),
+            ("tokens.issuer", "https://user:hunter2@x"),
+            ("tokens.profile", "any"),
+            ("tokens.client_claim", "client id"),
+            ("tokens.scope_map", "api=mfa:admin"),
+            ("tokens.scope_map", "api=mfa:enroll  api=mfa:enroll"),
+            ("tokens.rsa_algorithm", "HS256"),
             ("tokens.signing_algorithm", "HS256"),
             ("audit.on_failure", "hope"),
             ("log.level", "INFO"),

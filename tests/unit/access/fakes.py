@@ -4,7 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from mfa_service.errors import ApplicationHasDevices, ApplicationNameTaken, ApplicationNotFound, StoreUnavailable
+from mfa_service.errors import (
+    ApplicationHasDevices,
+    ApplicationNameTaken,
+    ApplicationNotFound,
+    KeyNotFound,
+    StoreUnavailable,
+)
 from mfa_service.model import Application, KeyRecord, SecretHash
 from mfa_service.sealing import RootKey
 
@@ -33,6 +39,12 @@ class MemoryKeys:
         if self.out_of_reach:
             raise StoreUnavailable
         return self.records.setdefault((record.purpose.value, record.generation), record)
+
+    async def retire(self, key_id: str, *, superseded_for_ms: int) -> None:
+        assert superseded_for_ms == 0, "nothing is remembered of when a key was superseded"
+        if not any(record.id == key_id for record in self.records.values()):
+            raise KeyNotFound
+        self.remove(key_id)
 
     def replace(self, record: KeyRecord) -> None:
         self.records[record.purpose.value, record.generation] = record

@@ -18,7 +18,7 @@ async def test_the_metadata_names_the_token_call_and_the_keys(access: Access) ->
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "scopes_supported": ["mfa:authenticate", "mfa:enroll"],
-        "response_types_supported": [],
+        "response_types_supported": ["none"],
     }
 
 

@@ -223,6 +223,34 @@ async def test_a_store_that_does_not_answer_counts_as_away_after_a_tenth_of_a_se
     await worker.quotas.close()
 
 
+async def test_a_store_that_a_worker_has_no_time_to_hear_does_not_count_as_away(
+    store: Store, clock: ManualClock, worker: Worker
+) -> None:
+    store.stop_answering()
+    passed = 0
+    for _ in range(28):  # seven seconds in which every turn of the loop takes a quarter of one
+        passed += worker.at_once(1_000)
+        clock.advance(0.25)
+        await asyncio.sleep(0.011)
+    assert passed <= LIMITS.burst + 7 * LIMITS.requests_per_s
+    assert worker.quotas.passed_unwatched == 0
+    await worker.quotas.close()
+
+
+async def test_a_store_that_fails_a_worker_late_does_not_count_as_away(
+    store: Store, clock: ManualClock, worker: Worker
+) -> None:
+    store.stop_answering()
+    store.out_of_reach = True
+    worker.at_once(1)
+    await settle()
+    clock.advance(0.8)
+    store.answer()
+    await settle()
+    assert worker.at_once(1_000) < LIMITS.burst + LIMITS.requests_per_s
+    assert worker.quotas.passed_unwatched == 0
+
+
 async def test_a_store_that_is_back_is_kept_to_again(store: Store, clock: ManualClock, worker: Worker) -> None:
     store.out_of_reach = True
     await worker.in_turn(100)

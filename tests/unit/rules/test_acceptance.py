@@ -1,5 +1,7 @@
 """How one code is weighed where the row and the challenge do not agree, on the real registry and challenges."""
 
+import asyncio
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,15 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from mfa_service.errors import ChallengeNotFound, ClockSkewed, DeviceWaits, WrongOtp
-from mfa_service.model import Acceptance, Challenge, Device, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
+from mfa_service.errors import (
+    ChallengeNotFound,
+    ChallengeSpent,
+    ClockSkewed,
+    DeviceWaits,
+    StoreUnavailable,
+    UsedOtp,
+    WrongOtp,
+)
+from mfa_service.model import Acceptance, Challenge, Credential, NewDevice, Owner, Purpose, SealedSecret, TotpParameters
 from mfa_service.otp import totp
 from mfa_service.rules.acceptance import CodePolicy, CodeScale
 from mfa_service.stores.memory import MemoryChallenges
 from mfa_service.stores.sql import open_registry
 from mfa_service.stores.sql.devices import SqlDevices
 from tests.clocks import ManualClock
-from tests.contract.sql_stores import LIMITS, SHOP, sqlite_url
+from tests.contract.sql_stores import KEY, LIMITS, SHOP, sqlite_url
 
 SECRET = b"an authenticator's secret"
 PARAMETERS = TotpParameters()
@@ -36,7 +46,7 @@ class Unsealed:
 class Told(list[tuple[str, int]]):
     """Alerts, as the names of devices and their wrong codes."""
 
-    def many_wrong_codes(self, device: Device, *, failures: int) -> None:
+    def many_wrong_codes(self, device: Credential, *, failures: int) -> None:
         self.append((device.name, failures))
 
 
@@ -89,6 +99,7 @@ async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
     shutil.copy(sqlite_template, path)
     registry = await open_registry(sqlite_url(path), clock=clock, limits=LIMITS)
     await registry.applications.add(SHOP)
+    await registry.keys.add(KEY)
     challenges = MemoryChallenges(clock)
     policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
     told = Told()
@@ -96,7 +107,7 @@ async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
         challenges=challenges, devices=registry.devices, sealing=Unsealed(), clock=clock, alerts=told, policy=policy
     )
     made = Table(clock, registry.devices, challenges, scale, told)
-    device = NewDevice("d1", Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret("k", SECRET), 1)
+    device = NewDevice("d1", Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret(KEY.id, SECRET), 1)
     await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
     activation = Acceptance("d1", made.step - 10, "a0", clock.now_ms(), Purpose.ACTIVATION)
     await registry.devices.accept(activation, clock_tolerance_ms=3_000)
@@ -181,6 +192,78 @@ async def test_operators_are_told_of_the_twentieth_wrong_code_of_thirty_days_and
         for _ in range(times):
             await table.mistype_once()
         assert table.told == [("phone", 20)] * told
+
+
+async def compared_before_the_wait(table: Table, auth_id: str, otp: str, *, times: int) -> None:
+    """Give a code to a new challenge so many times, as on workers that had read the device before it began to wait."""
+    await table.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    challenge = await table.challenges.peek(auth_id, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    device = dataclasses.replace(await table.scale.device_of(challenge), locked_until_ms=0)
+    for _ in range(times):
+        with pytest.raises(DeviceWaits):
+            await table.scale.weigh(challenge, device, otp)
+
+
+async def test_codes_that_a_wait_refused_leave_their_challenges_alike_right_or_wrong(table: Table) -> None:
+    for _ in range(3):
+        await table.devices.charge("d1")
+    await compared_before_the_wait(table, "right", table.code(), times=5)
+    await compared_before_the_wait(table, "wrong", table.wrong_code(), times=5)
+    for auth_id in ("right", "wrong"):
+        with pytest.raises(ChallengeSpent):
+            await table.weigh(table.wrong_code(), auth_id)
+
+
+async def test_a_used_code_does_not_tell_which_of_the_refused_ones_was_right(table: Table) -> None:
+    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    used = table.code()
+    await table.weigh(used)
+    for _ in range(3):
+        await table.devices.charge("d1")
+    await compared_before_the_wait(table, "right", table.code(+1), times=1)
+    await compared_before_the_wait(table, "wrong", table.wrong_code(), times=1)
+    failures = await table.failures()
+    row = await table.devices.get("d1")
+    table.clock.advance((row.locked_until_ms - row.read_at_ms) / 1000)
+    for auth_id in ("right", "wrong"):
+        with pytest.raises(UsedOtp):
+            await table.weigh(used, auth_id)
+    assert await table.failures() == failures
+
+
+async def test_a_right_code_whose_acceptance_was_lost_is_counted_and_may_be_sent_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+
+    async def breaks(*_: object, **__: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table.devices, "accept", breaks)
+        with pytest.raises(StoreUnavailable):
+            await table.weigh(table.code())
+    challenge = await table.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    assert challenge.attempts == 1
+    await table.weigh(table.code())
+    assert (await table.devices.get("d1")).last_step == table.step
+
+
+async def test_of_guesses_at_once_none_is_compared_behind_the_one_that_makes_the_device_wait(table: Table) -> None:
+    for _ in range(2):
+        await table.devices.charge("d1")
+    opened = [f"guess {number}" for number in range(50)]
+    for auth_id in opened:
+        await table.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    outcomes = await asyncio.gather(
+        *(table.weigh(table.wrong_code(), auth_id) for auth_id in opened), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [WrongOtp, *[DeviceWaits] * 49]
+    peeked = [
+        await table.challenges.peek(auth_id, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+        for auth_id in opened
+    ]
+    assert sum(challenge.attempts for challenge in peeked) == 1
 
 
 class _Behind:

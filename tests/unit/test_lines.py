@@ -1,0 +1,72 @@
+"""Lines of requests are written several in one piece, each whole and in its order."""
+
+import asyncio
+import io
+
+from mfa_service.ops.lines import Lines
+
+KEPT_BACK_S = 0.01
+
+
+class Pieces(io.StringIO):
+    """A stream that remembers in which pieces it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+async def test_lines_that_follow_one_another_soon_are_one_piece_within_the_time() -> None:
+    stream = Pieces()
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    lines.collect("one")
+    lines.collect("two")
+    assert stream.pieces == []
+    await asyncio.sleep(3 * KEPT_BACK_S)
+    assert stream.pieces == ["one\ntwo\n"]
+    lines.collect("three")
+    await asyncio.sleep(3 * KEPT_BACK_S)
+    assert stream.pieces == ["one\ntwo\n", "three\n"]
+
+
+async def test_a_piece_is_never_longer_than_a_pipe_takes_whole() -> None:
+    stream = Pieces()
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    for number in range(1_000):
+        lines.collect(f"{number:0200}")
+    lines.flush()
+    assert "".join(stream.pieces).split() == [f"{number:0200}" for number in range(1_000)]
+    assert max(map(len, stream.pieces)) <= 4_096
+    assert len(stream.pieces) == 50
+
+
+async def test_a_line_longer_than_that_is_a_piece_of_its_own() -> None:
+    stream = Pieces()
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    for line in ("before", "x" * 5_000, "after"):
+        lines.collect(line)
+    lines.flush()
+    assert [piece[0] for piece in stream.pieces] == ["b", "x", "a"]
+
+
+async def test_a_line_that_is_written_at_once_comes_behind_those_kept_back() -> None:
+    stream = Pieces()
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    lines.collect("first")
+    lines.error("second")
+    assert stream.getvalue() == "first\nsecond\n"
+
+
+async def test_a_stream_that_fails_loses_the_lines_and_disturbs_nobody() -> None:
+    stream = Pieces()
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    lines.collect("lost")
+    stream.close()
+    lines.flush()
+    lines.collect("lost too")
+    await asyncio.sleep(3 * KEPT_BACK_S)
+    assert stream.pieces == ["lost\n", "lost too\n"]  # tried, and no error came of it
