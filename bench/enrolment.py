@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from bench import fleet
 from bench.calls import Credentials
 from bench.fleet import KnownDevice
-from mfa_service import app, sealing, settings
+from mfa_service import app, opening, sealing, settings
 from mfa_service.access.applications import new_application
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, DeviceStatus, Owner
 from mfa_service.sealing import Keyring, device_context
@@ -34,8 +34,8 @@ async def enrol(environment: Mapping[str, str], count: int) -> Credentials:
     """
     given = settings.load(config_path=None, environment=environment, flags={}).settings
     clock = app.SystemClock()
-    await app.upgrade_database(given)
-    registry = await app.open_registry_of(given, clock=clock)
+    await opening.upgrade_database(given)
+    registry = await opening.open_registry_of(given, clock=clock)
     try:
         root_key = sealing.root_key_from_text(given.keys.root, random_bytes=app.random_bytes)
         keyring = await sealing.establish(registry.keys, root_key, clock=clock, random_bytes=app.random_bytes)
@@ -49,7 +49,7 @@ async def enrol(environment: Mapping[str, str], count: int) -> Credentials:
                 await _insert(connection, rows)
     finally:
         await registry.close()
-    async with _connected(app.database_url(given)) as connection:
+    async with _connected(opening.database_url(given)) as connection:
         await _tidy(connection)
     return Credentials(application.client_id, secret)
 

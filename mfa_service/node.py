@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from mfa_service import app
+from mfa_service import app, opening
 from mfa_service.errors import MfaError
 from mfa_service.ops import addresses, descriptors, guessing, logs, workers
 from mfa_service.ops.addresses import Address
@@ -186,7 +186,7 @@ class _Node:
 
     @asynccontextmanager
     async def _operating(self) -> AsyncIterator[Health]:
-        health = Health(("workers", *app.watched(self.settings)))
+        health = Health(("workers", *opening.watched(self.settings)))
         health.watch("workers", self.board.check)
         server = build_operations(health.report, clock=app.SystemClock(), random_bytes=app.random_bytes, fault_log=_log)
         runner = application_runner(server)
@@ -204,8 +204,8 @@ class _Node:
         while True:
             try:
                 async with (
-                    app.open_stores(self.settings, clock=clock, watch=health.watch),
-                    app.open_issuer(self.settings, clock=clock, watch=health.watch),
+                    opening.open_stores(self.settings, clock=clock, watch=health.watch),
+                    opening.open_issuer(self.settings, clock=clock, watch=health.watch),
                 ):
                     await asyncio.Event().wait()
             except MfaError as error:

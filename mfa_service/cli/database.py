@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from mfa_service import app
+from mfa_service import opening
 from mfa_service.cli.operator import Operator
 from mfa_service.stores.sql import Registry
 
@@ -18,7 +18,7 @@ def database() -> None:
 @click.pass_obj
 def upgrade(operator: Operator) -> None:
     """Bring the schema to this version's; run it once, before the first node of this version starts."""
-    asyncio.run(app.upgrade_database(operator.settings))
+    asyncio.run(opening.upgrade_database(operator.settings))
     click.echo("the schema is up to date")
 
 

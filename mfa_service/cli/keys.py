@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import click
 
-from mfa_service import app, sealing
+from mfa_service import app, opening, sealing
 from mfa_service.access import keysets
 from mfa_service.cli.operator import Operator
 from mfa_service.cli.printing import echo_json, echo_table, moment
@@ -17,6 +17,7 @@ from mfa_service.model import KeyPurpose, KeyRecord
 from mfa_service.stores.sql import Registry
 
 _WALKS = 4  # over the devices, for those that were registered with an older key during the walk before
+_SEALED_BEFORE_S = 1.5  # for which a worker may go on sealing with the key before, with half a second to commit
 _LEAD_S = 600
 _HEADINGS = ("PURPOSE", "GENERATION", "ID", "ALGORITHM", "STATUS", "ACTIVE FROM", "DEVICES")
 
@@ -137,7 +138,7 @@ def _status(record: KeyRecord, records: Sequence[KeyRecord], now_ms: int) -> str
 @asynccontextmanager
 async def _keyring(operator: Operator, registry: Registry) -> AsyncIterator[sealing.Keyring]:
     clock = app.DatabaseClock(await registry.now_ms())
-    async with app.open_keyring(operator.settings, registry, clock=clock) as keyring:
+    async with opening.open_keyring(operator.settings, registry, clock=clock, random_bytes=app.random_bytes) as keyring:
         yield keyring
 
 
@@ -155,11 +156,13 @@ async def _reseal(operator: Operator, registry: Registry) -> Sequence[str]:
     damaged: list[str] = []
     async with _keyring(operator, registry) as keyring:
         with _interruptible() as interrupted:
-            for _ in range(_WALKS):
+            for walk in range(_WALKS):
                 needed = await registry.sealed_devices.per_key()
                 total = sum(needed.values())
                 if total - needed.get(keyring.sealing_key_id, 0) == len(damaged):
                     return damaged
+                if walk:
+                    await asyncio.sleep(_SEALED_BEFORE_S)
                 with click.progressbar(
                     range(total), label="sealing anew", show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
                 ) as bar:

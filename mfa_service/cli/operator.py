@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from mfa_service import app
+from mfa_service import app, opening
 from mfa_service import settings as settings_module
 from mfa_service.errors import MfaError
 from mfa_service.settings import Settings
@@ -69,7 +69,7 @@ class Operator:
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:
         """Open the registry of these settings for one command."""
-        registry = await app.open_registry_of(self.settings, clock=app.SystemClock())
+        registry = await opening.open_registry_of(self.settings, clock=app.SystemClock())
         try:
             yield registry
         finally:

@@ -28,7 +28,7 @@ class Limits:
     head_fields: int = 64
     header_timeout_s: float = 10.0
     body_timeout_s: float = 10.0
-    unread_bytes: int = 16_384
+    unread_bytes: int = 4_096
     write_timeout_s: float = 10.0
     keepalive_timeout_s: float = 75.0
     linger_s: float = 1.0

@@ -17,7 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from mfa_service import app
+from mfa_service import app, opening
 from mfa_service import settings as settings_module
 from mfa_service.access.applications import new_application
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, Application, Device, Owner
@@ -265,7 +265,7 @@ async def serving(
         config_path=None, environment={}, flags={"data_dir": str(folder), **_SETTINGS, **flags}
     ).settings
     registries: list[Registry] = []
-    open_registry_of = app.open_registry_of
+    open_registry_of = opening.open_registry_of
 
     async def noted(settings: Settings, *, clock: Clock) -> Registry:
         registries.append(await open_registry_of(settings, clock=clock))
@@ -273,7 +273,7 @@ async def serving(
 
     entropy, duties = Entropy(), Duties()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "open_registry_of", noted)
+        patch.setattr(opening, "open_registry_of", noted)
         async with app.open_server(
             settings,
             clock=clock,

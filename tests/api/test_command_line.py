@@ -5,7 +5,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -14,16 +13,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
-from mfa_service import app, sealing
+from mfa_service import app, opening, sealing
 from mfa_service.access import keysets
 from mfa_service.access.applications import new_application
 from mfa_service.cli import main
@@ -40,7 +38,6 @@ from mfa_service.model import (
     TotpParameters,
 )
 from mfa_service.ops import folder
-from mfa_service.ops.logs import _Forward
 from mfa_service.settings import Guessing, Settings, default_toml
 from mfa_service.stores.sql import Registry, schema
 from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
@@ -52,15 +49,7 @@ SETTINGS = Settings()  # the registry is in the working directory, which each te
 SEALED = b"never to be seen"
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    yield
-    root.setLevel(level)
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Forward)]
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +83,7 @@ def in_registry(act: Callable[[Registry], Awaitable[Given]], settings: Settings 
     """Return what a function finds or does in the registry that the commands work on."""
 
     async def whole() -> Given:
-        registry = await app.open_registry_of(settings, clock=CLOCK)
+        registry = await opening.open_registry_of(settings, clock=CLOCK)
         try:
             return await act(registry)
         finally:
@@ -507,7 +496,7 @@ def sealed_devices(count: int) -> list[str]:
     async def act(registry: Registry) -> list[str]:
         application, _ = new_application("shop", frozenset({SCOPE_ENROLL}), clock=CLOCK, random_bytes=app.random_bytes)
         await registry.applications.add(application)
-        async with app.open_keyring(SETTINGS, registry, clock=CLOCK) as keyring:
+        async with opening.open_keyring(SETTINGS, registry, clock=CLOCK, random_bytes=os.urandom) as keyring:
             made = [f"{number:032x}" for number in range(count)]
             rows = []
             for number, one in enumerate(made):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from mfa_service import app
+from mfa_service import opening
 from mfa_service import settings as settings_module
 from mfa_service.access import outside
 from mfa_service.access.outside import keys as keys_module
@@ -308,10 +308,10 @@ async def test_readiness_says_what_is_wrong_with_the_issuer_and_recovers(
     settings = settings_module.load(
         config_path=None, environment={}, flags={"data_dir": str(tmp_path), **issuer.settings}
     ).settings
-    health, duties = Health(app.watched(settings)), Duties()
-    async with app.open_issuer(settings, clock=clock, watch=health.watch, keep_doing=duties.keep_doing):
+    health, duties = Health(opening.watched(settings)), Duties()
+    async with opening.open_issuer(settings, clock=clock, watch=health.watch, keep_doing=duties.keep_doing):
         assert (await health.report()).checks == {
-            **dict.fromkeys(app.WATCHED, "starting"),
+            **dict.fromkeys(opening.WATCHED, "starting"),
             "issuer": reason,
         }
         issuer.acts = {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from mfa_service import app
+from mfa_service import opening
 from mfa_service import settings as settings_module
 from mfa_service.access.applications import new_application
 from tests.api.authenticator import Authenticator
@@ -112,7 +112,7 @@ async def on_two_nodes(site: Site, folder: Path) -> AsyncIterator[TwoNodes]:
         },
     ).settings
     clock = RealTime()
-    registry = await app.open_registry_of(settings, clock=clock)
+    registry = await opening.open_registry_of(settings, clock=clock)
     try:
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=20), connector=aiohttp.TCPConnector(limit=0)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from mfa_service import app
+from mfa_service import opening
 from mfa_service import settings as settings_module
 from mfa_service.access import outside
 from mfa_service.ops.health import Health
@@ -52,7 +52,7 @@ async def asked_for_keys(
         config_path=None, environment={}, flags={"data_dir": str(folder), **issuer.settings}
     ).settings
     health, duties = Health(("issuer",)), Duties()
-    async with app.open_issuer(settings, clock=clock, watch=health.watch, keep_doing=duties.keep_doing):
+    async with opening.open_issuer(settings, clock=clock, watch=health.watch, keep_doing=duties.keep_doing):
         yield health, duties
     await health.close()
 

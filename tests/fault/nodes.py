@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mfa_service import app
+from mfa_service import app, opening
 from mfa_service import settings as settings_module
 from mfa_service.access.applications import new_application
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
@@ -231,8 +231,8 @@ async def _set_up(environment: Mapping[str, str]) -> Mapping[str, Credentials]:
     """Make the schema and onboard the applications."""
     settings = settings_module.load(config_path=None, environment=environment, flags={}).settings
     clock = app.SystemClock()
-    await app.upgrade_database(settings)
-    registry = await app.open_registry_of(settings, clock=clock)
+    await opening.upgrade_database(settings)
+    registry = await opening.open_registry_of(settings, clock=clock)
     credentials = {}
     try:
         for name in APPLICATIONS:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mfa_service import app
+from mfa_service import app, opening
 from mfa_service import settings as settings_module
 from mfa_service.access.applications import new_application
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
@@ -82,7 +82,7 @@ async def caller_of(node: Node, folder: Path) -> AsyncIterator[Caller]:
     """An application onboarded beside the running node."""
     flags = {"data_dir": str(folder / "data")}
     settings = settings_module.load(config_path=None, environment={}, flags=flags).settings
-    registry = await app.open_registry_of(settings, clock=CLOCK)
+    registry = await opening.open_registry_of(settings, clock=CLOCK)
     application, client_secret = new_application(
         os.urandom(4).hex(), frozenset({SCOPE_ENROLL, SCOPE_AUTHENTICATE}), clock=CLOCK, random_bytes=os.urandom
     )
