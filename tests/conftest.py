@@ -7,6 +7,7 @@ settings.load_profile("shared-cores")
 
 pytest_plugins = (
     "tests.attack.report",
+    "tests.logging_as_before",
     "tests.skips",
     "tests.servers.postgres",
     "tests.servers.valkey",

@@ -3,14 +3,11 @@
 import asyncio
 import io
 import json
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import structlog
 
 from mfa_service import settings as settings_module
 from mfa_service.model import Enrolment, IssuedToken, NewDevice, Owner, SealedSecret, TokenRequest, TotpParameters
@@ -25,16 +22,7 @@ from tests.clocks import ManualClock
 DEVICES = "/users/alice/mfadevices"
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    logging.captureWarnings(capture=False)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 class Secrets:

@@ -3,12 +3,9 @@
 import asyncio
 import io
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from mfa_service.ops import logs
 from tests.api.conftest import Serve
@@ -162,19 +159,7 @@ class TestWrongSecrets:
         assert (await self.wrong(shop, "nobody")).outcome == (401, "10002")
 
 
-@pytest.fixture
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    logging.captureWarnings(capture=False)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_logging_as_before")
+@pytest.mark.usefixtures("logging_as_before")
 async def test_operators_are_warned_of_a_device_that_is_guessed_at_whatever_right_codes_come_between(
     tmp_path: Path, clock: ManualClock
 ) -> None:

@@ -51,7 +51,7 @@ async def test_a_thousand_slow_heads_are_ended_and_keep_nobody_waiting(serve: Se
             await asyncio.sleep(timeout_s / 20)
         assert await asyncio.gather(*slow) == [408] * len(wires)
         assert time.monotonic() - began_s < timeout_s * 1.5 + 3
-    assert sorted(waited_s)[len(waited_s) // 2] < 3  # on a machine that others use too
+    assert sorted(waited_s)[len(waited_s) // 2] < 1
 
 
 async def trickle(wire: Wire, octets: bytes, *, pause_s: float) -> int:

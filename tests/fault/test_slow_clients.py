@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mfa_service import app
+from mfa_service import opening
 from mfa_service import settings as settings_module
 from tests.api.service import Duties, Entropy, Service
 from tests.attack.outcomes import INVALID, PASS, REMOVED
@@ -26,7 +26,7 @@ SENDING = 750
 """Clients that send a head slowly, and as many that send a body slowly."""
 NOT_READING = 500
 DEADLINE_S = 20.0  # ten as it comes, and as many on a machine that others use too
-GROWTH_MIB = 96
+GROWTH_MIB = 64
 
 _FILES = 4_096
 _SHELL_FILES = 1_024  # what a shell gives by default: the service asks for more by itself
@@ -41,7 +41,7 @@ async def calling(node: Node, folder: Path) -> AsyncIterator[NodesCaller]:
     flags = {"data_dir": str(folder / "data")}
     settings = settings_module.load(config_path=None, environment={}, flags=flags).settings
     clock = RealTime()
-    registry = await app.open_registry_of(settings, clock=clock)
+    registry = await opening.open_registry_of(settings, clock=clock)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
             service = Service(settings, clock, registry, Entropy(), Duties(), session, node.url)

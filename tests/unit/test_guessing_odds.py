@@ -3,12 +3,9 @@
 import dataclasses
 import io
 import json
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from mfa_service import app
 from mfa_service.errors import SettingsInvalid
@@ -16,16 +13,7 @@ from mfa_service.ops import guessing, logs
 from mfa_service.settings import Settings
 from mfa_service.settings.sections import Guessing, Otp
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    yield
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def settings(*, window_steps: int = 1, **figures: int) -> Settings:

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,7 @@ NOW = "2026-11-23T20:25:00.007Z"
 HOSTILE = 'a\r\nb\x1b[31m"}\u2028\u0085\x9b2J\x00\x7f\u202e\udcff'
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    yield
-    root.setLevel(level)
-    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Forward)]
-    logging.captureWarnings(capture=False)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def start(format: str = "json", level: str = "info") -> tuple[io.StringIO, RequestLog]:  # noqa: A002  # as in configure
