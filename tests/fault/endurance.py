@@ -87,7 +87,8 @@ async def endured(
     assert any(visit.began_s > fault.ended_s for visit in load.visits)
     assert any(one.is_unknown for one in site.history.during(fault))
     for again in await asyncio.gather(*(one.fight() for one in pairs)):
-        assert {one.outcome for one in again} <= {OK, USED, GONE}
+        outcomes = {one.outcome for one in again}
+        assert outcomes <= {OK, USED, GONE}, outcomes
     await load.look_back(site.nodes)
     return fault
 
