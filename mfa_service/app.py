@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -77,6 +77,7 @@ async def open_server(
     random_bytes: RandomBytes = random_bytes,
     keep_doing: opening.Upkeep = every,
     watch: Watch = lambda _name, _check: None,
+    count_unwatched: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[Server]:
     """Put the service together and look after it while it is open.
 
@@ -87,6 +88,7 @@ async def open_server(
         random_bytes: the source of keys, secrets and ids.
         keep_doing: does each of its duties again and again until cancelled, as `ops.upkeep.every`.
         watch: is told how to ask each store for an answer, and the issuer, as `opening` does.
+        count_unwatched: counts a request that passed its quota because the store was away.
 
     Yields:
         The server, to be bound to an address.
@@ -139,7 +141,7 @@ async def open_server(
             registry=registry,
             keyring=keyring,
             table=table,
-            quotas=_quotas(settings, stack, stores.leases, clock),
+            quotas=_quotas(settings, stack, stores.leases, clock, count_unwatched),
             outside_keys=outside_keys,
         )
 
@@ -163,11 +165,13 @@ def refuse_unfit(settings: Settings) -> None:
         sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
 
 
-def _quotas(settings: Settings, stack: AsyncExitStack, leases: QuotaLeases, clock: Clock) -> LeasedQuotas | None:
+def _quotas(
+    settings: Settings, stack: AsyncExitStack, leases: QuotaLeases, clock: Clock, count_unwatched: Callable[[], object]
+) -> LeasedQuotas | None:
     """Return this worker's quotas, or None where there is no limit."""
     if not settings.quota.requests_per_s:
         return None
     limits = QuotaLimits(settings.quota.requests_per_s, settings.quota.burst)
-    quotas = LeasedQuotas(leases, clock=clock, limits=limits)
+    quotas = LeasedQuotas(leases, clock=clock, limits=limits, count_unwatched=count_unwatched)
     stack.push_async_callback(quotas.close)
     return quotas

@@ -21,8 +21,10 @@ from mfa_service.ops import addresses, descriptors, guessing, logs, workers
 from mfa_service.ops.addresses import Address
 from mfa_service.ops.board import Board
 from mfa_service.ops.health import Health, Watch
+from mfa_service.ops.metrics import CONTENT_TYPE, Metrics
 from mfa_service.ops.request_log import RequestLog
 from mfa_service.settings import Settings
+from mfa_service.web.answers import Answer
 from mfa_service.web.operations import build_operations
 from mfa_service.web.server import parses_in_c
 from mfa_service.web.service import Server
@@ -70,7 +72,7 @@ def serve(settings: Settings, *, first: Callable[[], object] | None = None) -> i
     except MfaError:
         operations.close()
         raise
-    node = _Node(settings, request_log, Board(), operations=operations, api=api)
+    node = _Node(settings, request_log, Board(), Metrics(), operations=operations, api=api)
     return node.serve_alone(first) if settings.http.workers == 1 else node.serve_together(first)
 
 
@@ -79,6 +81,7 @@ class _Node:
     settings: Settings
     request_log: RequestLog
     board: Board
+    metrics: Metrics
     operations: Address
     api: Address
 
@@ -147,7 +150,11 @@ class _Node:
         http = self.settings.http
         port = sockets[0].getsockname()[1]
         async with app.open_server(
-            self.settings, clock=app.SystemClock(), request_log=self.request_log, watch=watch
+            self.settings,
+            clock=app.SystemClock(),
+            request_log=self.request_log,
+            watch=watch,
+            count_unwatched=self.metrics.count_unwatched(number),
         ) as server:
             runner = application_runner(server)
             await runner.setup()
@@ -188,7 +195,13 @@ class _Node:
     async def _operating(self) -> AsyncIterator[Health]:
         health = Health(("workers", *opening.watched(self.settings)))
         health.watch("workers", self.board.check)
-        server = build_operations(health.report, clock=app.SystemClock(), random_bytes=app.random_bytes, fault_log=_log)
+        server = build_operations(
+            health.report,
+            lambda: Answer(200, self.metrics.page(), content_type=CONTENT_TYPE),
+            clock=app.SystemClock(),
+            random_bytes=app.random_bytes,
+            fault_log=_log,
+        )
         runner = application_runner(server)
         await runner.setup()
         try:

@@ -9,6 +9,7 @@ quota once by what each of them holds or has advanced, and never by more, howeve
 import asyncio
 import contextvars
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,19 +56,19 @@ class LeasedQuotas:
         leases: the buckets that the workers share.
         clock: tells how far a bucket has filled since it was last seen.
         limits: of every application; its bucket holds a block at least.
-
-    Attributes:
-        passed_unwatched: requests that passed uncounted because the store was away.
+        count_unwatched: counts a request that passed uncounted because the store was away.
     """
 
-    def __init__(self, leases: QuotaLeases, *, clock: Clock, limits: QuotaLimits) -> None:
+    def __init__(
+        self, leases: QuotaLeases, *, clock: Clock, limits: QuotaLimits, count_unwatched: Callable[[], object]
+    ) -> None:
         self._leases = leases
         self._clock = clock
         self._block = -(-limits.requests_per_s // _BLOCKS_PER_S)
         self._limits = QuotaLimits(limits.requests_per_s, max(limits.burst, self._block))
         self._accounts: dict[str, _Account] = {}
         self._told_at_s = -math.inf
-        self.passed_unwatched = 0
+        self._count_unwatched = count_unwatched
 
     def spend(self, application_id: str) -> None:
         """Count one request, as the port says; without the store it passes."""
@@ -76,7 +77,7 @@ class LeasedQuotas:
         if account is None:
             account = self._accounts[application_id] = _Account(self._limits.burst, now_s)
         if not account.watched:
-            self.passed_unwatched += 1
+            self._count_unwatched()
             self._renew(application_id, account, now_s)
             return
         filled = (now_s - account.seen_at_s) * self._limits.requests_per_s
@@ -134,4 +135,4 @@ class LeasedQuotas:
         now_s = self._clock.monotonic_s()
         if now_s - self._told_at_s >= _TELL_EVERY_S:
             self._told_at_s = now_s
-            _log.warning("quota_not_kept", reason="the store is out of reach", passed=self.passed_unwatched)
+            _log.warning("quota_not_kept", reason="the store is out of reach")

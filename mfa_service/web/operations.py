@@ -1,4 +1,4 @@
-"""What is on the operations port: two calls for load balancers and orchestrators, and nothing else."""
+"""What is on the operations port: two calls for load balancers and orchestrators, one for Prometheus, nothing else."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -29,12 +29,18 @@ class Readiness(Protocol):
 
 
 def build_operations(
-    report: Callable[[], Awaitable[Readiness]], *, clock: Clock, random_bytes: RandomBytes, fault_log: FaultLog
+    report: Callable[[], Awaitable[Readiness]],
+    metrics: Callable[[], Answer],
+    *,
+    clock: Clock,
+    random_bytes: RandomBytes,
+    fault_log: FaultLog,
 ) -> Server:
     """Return the server of the operations port, inside a running event loop.
 
     Args:
         report: makes every check, in bounded time.
+        metrics: returns what has been counted, at once.
         clock: times and dates.
         random_bytes: the source of trace ids.
         fault_log: takes what operators must see.
@@ -48,9 +54,12 @@ def build_operations(
         status = "ready" if found.ready else "not ready"
         return answers.answer(200 if found.ready else 503, {"status": status, "checks": dict(found.checks)})
 
+    async def counted(_: Call) -> Answer:
+        return metrics()
+
     limits = Limits()
     dispatch = Dispatch(
-        routes=RouteTable([*_probe("/livez", live), *_probe("/readyz", ready)]),
+        routes=RouteTable([*_probe("/livez", live), *_probe("/readyz", ready), *_probe("/metrics", counted)]),
         verifier=_Nobody(),
         clock=clock,
         random_bytes=random_bytes,

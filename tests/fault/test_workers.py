@@ -66,6 +66,11 @@ class Caller:
         async with self._session.post(url, json=content, headers=headers) as answer:
             return answer.status, await answer.json()
 
+    async def devices(self, user: str) -> int:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with self._session.get(f"{self._node.url}{BASE}/users/{user}/mfadevices", headers=headers) as answer:
+            return answer.status
+
     async def pair(self, user: str) -> tuple[str, Authenticator]:
         """Begin to pair a telephone; return what its activation needs."""
         status, paired = await self.post(f"/users/{user}/mfadevices", deviceType="TOTP", deviceName="Phone")
@@ -193,6 +198,25 @@ async def test_the_node_is_not_ready_while_its_challenge_store_hangs(
         return node.ask("/readyz")[0] == 200
 
     await asyncio.to_thread(wait_until, ready, within_s=3, what="readiness")
+
+
+@pytest.mark.parametrize("workers", [1, WORKERS])
+async def test_what_no_quota_counts_because_its_store_is_away_is_counted_for_the_whole_node(
+    tmp_path: Path, workers: int
+) -> None:
+    counted = "mfa_quota_unwatched_requests_total"
+    with (
+        standalone(tmp_path / "valkey") as redis,
+        serving(tmp_path, redis, workers, **{"quota.requests_per_s": 1, "quota.burst": 1_000}) as node,
+    ):
+        async with caller_of(node, tmp_path) as caller:
+            assert await caller.devices("nobody") == 404
+            assert node.metrics() == {counted: 0}
+            redis.servers[0].kill()
+            assert [await caller.devices("nobody") for _ in range(100)] == [404] * 100
+        seen = node.metrics()
+    assert seen.keys() == {counted}
+    assert 50 < seen[counted] <= 100
 
 
 @pytest.mark.parametrize("workers", [1, WORKERS])

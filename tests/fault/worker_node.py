@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.metrics import samples
 from tests.servers.service_process import plain_environment
 
 STARTED_WITHIN_S = 20.0
@@ -106,6 +107,12 @@ class Node:
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return refusal.code, json.load(refusal)
+
+    def metrics(self) -> dict[str, float]:
+        """Return what the operations port counts."""
+        port = self._served[0]["operations_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return samples(answer.read())
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

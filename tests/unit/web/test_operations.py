@@ -1,4 +1,4 @@
-"""The operations port: two calls, for whoever asks, and nothing else."""
+"""The operations port: three calls, for whoever asks, and nothing else."""
 
 import contextlib
 import os
@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from mfa_service.ops.metrics import CONTENT_TYPE, Metrics
+from mfa_service.web.answers import Answer
 from mfa_service.web.operations import build_operations
 from tests.clocks import ManualClock
+from tests.metrics import samples
 from tests.unit.web.stand_ins import Api, Behind, Faults
 
 
@@ -32,7 +35,15 @@ def state() -> State:
 @pytest.fixture
 async def operations(state: State) -> AsyncIterator[Api]:
     behind = Behind()
-    server = build_operations(state.report, clock=ManualClock(), random_bytes=os.urandom, fault_log=Faults(behind))
+    metrics = Metrics()
+    metrics.count_unwatched(7)()
+    server = build_operations(
+        state.report,
+        lambda: Answer(200, metrics.page(), content_type=CONTENT_TYPE),
+        clock=ManualClock(),
+        random_bytes=os.urandom,
+        fault_log=Faults(behind),
+    )
     async with contextlib.AsyncExitStack() as stack:
         runner = web.ServerRunner(server, shutdown_timeout=1)
         await runner.setup()
@@ -62,14 +73,21 @@ async def test_a_probe_may_ask_for_the_head_alone_and_send_a_query(operations: A
     assert (await operations.call("GET", "/livez?verbose")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/readyz/", "/ciam-mfa/v2/get/token", "/.well-known/jwks.json"])
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/readyz/", "/ciam-mfa/v2/get/token", "/.well-known/jwks.json"])
 async def test_nothing_else_is_there(operations: Api, path: str) -> None:
     assert (await operations.call("GET", path)).status == 404
+
+
+async def test_prometheus_reads_what_was_counted(operations: Api) -> None:
+    response = await operations.call("GET", "/metrics")
+    assert (response.status, response.header("Content-Type")) == (200, CONTENT_TYPE)
+    assert samples(response.body) == {"mfa_quota_unwatched_requests_total": 1}
 
 
 async def test_no_answer_names_the_software(operations: Api) -> None:
     for octets in (
         b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
         b"no HTTP\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ):
