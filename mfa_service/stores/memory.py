@@ -1,7 +1,7 @@
 """Challenges in the memory of one process, for the embedded default and for tests."""
 
-import heapq
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 
 from mfa_service.errors import ChallengeNotFound, ChallengeSpent, StoreUnavailable
 from mfa_service.model import Challenge, Purpose, Settlement, Verdict
@@ -13,7 +13,14 @@ _SWEPT_PER_OPENING = 4
 
 @dataclass(slots=True)
 class _Kept:
-    challenge: Challenge
+    """A challenge and when it ends, in one object: there may be hundreds of thousands."""
+
+    auth_id: str
+    application_id: str
+    device_id: str
+    purpose: Purpose
+    attempts: int
+    taken_step: int | None
     deadline_s: float
 
 
@@ -29,7 +36,8 @@ class MemoryChallenges:
         self._clock = clock
         self._capacity = capacity
         self._kept: dict[str, _Kept] = {}
-        self._deadlines: list[tuple[float, str]] = []  # a heap
+        self._queues: dict[int, deque[_Kept]] = {}  # by time to live, so that each is in the order of its deadlines
+        self._queued = 0
 
     async def open(self, challenge: Challenge, *, ttl_s: int) -> None:
         """Keep a new challenge, as the port says.
@@ -39,40 +47,48 @@ class MemoryChallenges:
         """
         now_s = self._clock.monotonic_s()
         self._sweep(now_s)
-        if len(self._deadlines) >= self._capacity:
+        if self._queued >= self._capacity:
             raise StoreUnavailable("too many open challenges")
         kept = self._kept.get(challenge.auth_id)
         if kept is not None and kept.deadline_s > now_s:
             raise StoreUnavailable("a challenge of this id is open")
-        self._kept[challenge.auth_id] = _Kept(challenge, now_s + ttl_s)
-        heapq.heappush(self._deadlines, (now_s + ttl_s, challenge.auth_id))
+        kept = _Kept(
+            challenge.auth_id,
+            challenge.application_id,
+            challenge.device_id,
+            challenge.purpose,
+            challenge.attempts,
+            challenge.taken_step,
+            now_s + ttl_s,
+        )
+        self._kept[challenge.auth_id] = kept
+        self._queues.setdefault(ttl_s, deque()).append(kept)
+        self._queued += 1
 
     async def peek(self, auth_id: str, *, application_id: str, purpose: Purpose) -> Challenge:
         """Return a challenge unchanged, as the port says."""
-        challenge = self._live(auth_id).challenge
-        if challenge.application_id != application_id or challenge.purpose is not purpose:
+        kept = self._live(auth_id)
+        if kept.application_id != application_id or kept.purpose is not purpose:
             raise ChallengeNotFound
-        return challenge
+        return Challenge(auth_id, kept.application_id, kept.device_id, purpose, kept.attempts, kept.taken_step)
 
     async def settle(self, auth_id: str, verdict: Verdict, *, step: int | None, max_attempts: int) -> Settlement:
         """Put a verdict on record, as the port says."""
         kept = self._live(auth_id)
-        challenge = kept.challenge
-        if challenge.attempts >= max_attempts:
+        if kept.attempts >= max_attempts:
             raise ChallengeSpent
-        taken = challenge.taken_step is not None
-        if taken and verdict is not Verdict.WRONG and step == challenge.taken_step:
+        taken = kept.taken_step is not None
+        if taken and verdict is not Verdict.WRONG and step == kept.taken_step:
             return Settlement.REPEAT
         if verdict is Verdict.USED:
             return Settlement.USED
         if not taken and verdict is Verdict.MATCH:
-            kept.challenge = replace(challenge, taken_step=step)
+            kept.taken_step = step
             return Settlement.TAKEN
-        attempts = challenge.attempts + 1
-        kept.challenge = replace(challenge, attempts=attempts)
+        kept.attempts += 1
         if taken:
             return Settlement.MISMATCH
-        return Settlement.WRONG if attempts < max_attempts else Settlement.LAST_WRONG
+        return Settlement.WRONG if kept.attempts < max_attempts else Settlement.LAST_WRONG
 
     async def ping(self) -> None:
         """Return at once: this store is always within reach."""
@@ -80,7 +96,8 @@ class MemoryChallenges:
     async def close(self) -> None:
         """Forget every challenge."""
         self._kept.clear()
-        self._deadlines.clear()
+        self._queues.clear()
+        self._queued = 0
 
     def _live(self, auth_id: str) -> _Kept:
         kept = self._kept.get(auth_id)
@@ -91,11 +108,12 @@ class MemoryChallenges:
     def _sweep(self, now_s: float) -> None:
         """Clear away a few expired challenges, and where it is full, as many as it takes to fit one more."""
         swept = 0
-        while self._deadlines and self._deadlines[0][0] <= now_s:
-            if swept >= _SWEPT_PER_OPENING and len(self._deadlines) < self._capacity:
-                break
-            deadline_s, auth_id = heapq.heappop(self._deadlines)
-            kept = self._kept.get(auth_id)
-            if kept is not None and kept.deadline_s == deadline_s:
-                del self._kept[auth_id]
-            swept += 1
+        for queue in self._queues.values():
+            while queue and queue[0].deadline_s <= now_s:
+                if swept >= _SWEPT_PER_OPENING and self._queued < self._capacity:
+                    return
+                kept = queue.popleft()
+                self._queued -= 1
+                if self._kept.get(kept.auth_id) is kept:  # not another one that was opened under its id since
+                    del self._kept[kept.auth_id]
+                swept += 1
