@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import AllowedPublicKeys, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from mfa_service.errors import UnsealFailed
+from mfa_service.errors import StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose
 from mfa_service.ports import Clock
 from mfa_service.sealing import KeyMaterial, Keyring, OpenKey, current
@@ -96,10 +96,13 @@ class SigningKeys:
         """Return the key that signs now: the newest whose time has come.
 
         Raises:
+            StoreUnavailable: none can be opened now.
             UnsealFailed: no signing key opens.
         """
         keys = self._current_keys()
         if not keys:
+            if self._keyring.awaited:
+                raise StoreUnavailable("no token-signing key can be opened now")
             raise UnsealFailed("no token-signing key opens")
         return keys[current((key.record for key in self._seen), self._clock.now_ms()).id]
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from mfa_service.errors import UnsealFailed
+from mfa_service.errors import StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose, KeyRecord, SealedSecret
 from mfa_service.ports import Clock, Keys, RandomBytes
 from mfa_service.sealing.cipher import Cipher
@@ -20,7 +20,8 @@ class Keyring:
 
     The table is read again by `refresh`, which a process calls each second, and also where the keys are older than
     that when a secret is sealed, or where a key is unknown, at most once a second for each. A key that was opened stays
-    open, so the root key or its service is needed for new keys alone.
+    open until it is removed, so the root key or its service is needed for new keys alone, and one that cannot be opened
+    while that service is away keeps neither the others from use nor a removed one in it.
 
     Args:
         keys: the registry of sealed keys.
@@ -39,6 +40,7 @@ class Keyring:
         self._records: dict[KeyPurpose, tuple[KeyRecord, ...]] = {}
         self._signing: tuple[OpenKey, ...] = ()
         self._damaged: dict[str, KeyRecord] = {}
+        self._awaited: frozenset[str] = frozenset()  # not opened yet, for the root key's service is away
         self._read_at_s = self._looked_at_s = float("-inf")
         self._looked_for_at_s: dict[str, float] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -66,6 +68,11 @@ class Keyring:
         return frozenset(self._damaged)
 
     @property
+    def awaited(self) -> frozenset[str]:
+        """The ids of keys that nobody could open so far, because the root key's service is away."""
+        return self._awaited
+
+    @property
     def sealing_key_id(self) -> str:
         """The id of the key that secrets are sealed with now, as far as known."""
         return current(self._records[KeyPurpose.SEALING], self._clock.now_ms()).id
@@ -74,11 +81,16 @@ class Keyring:
         """Seal a secret under the current key, bound to its context.
 
         Raises:
-            StoreUnavailable: the keys are older than a second and cannot be read again.
+            StoreUnavailable: the keys are older than a second and cannot be read again, or the current one cannot be
+                opened now.
             UnsealFailed: the current key itself does not open.
         """
-        if self._clock.monotonic_s() - self._read_at_s > _MAX_AGE_S:
-            await self.refresh()
+        if self._is_old():
+            try:
+                await self.refresh()
+            except StoreUnavailable:
+                if self._is_old():  # otherwise they were read, and some new key is not open yet
+                    raise
         cipher = self._current_cipher()
         return SealedSecret(cipher.key_id, cipher.seal(secret, context=context))
 
@@ -87,13 +99,14 @@ class Keyring:
 
         Raises:
             UnsealFailed: it is damaged, of another context, or of an unknown key.
-            StoreUnavailable: its key is unknown and the keys cannot be read again.
+            StoreUnavailable: its key is unknown and the keys cannot be read again, or it cannot be opened now.
         """
         cipher = self._ciphers.get(sealed.key_id)
         if cipher is None:
             await self._look_for(sealed.key_id)
             cipher = self._ciphers.get(sealed.key_id)
             if cipher is None:
+                self._refuse_awaited(sealed.key_id)
                 raise UnsealFailed("a sealed secret is of an unknown key")
         return cipher.open(sealed.blob, context=context)
 
@@ -114,7 +127,8 @@ class Keyring:
         """Read the keys again; callers of the same time share one reading.
 
         Raises:
-            StoreUnavailable: they cannot be read; those known before stay.
+            StoreUnavailable: they cannot be read, and those known before stay; or they were read and a new one cannot
+                be opened, of which the others know nothing.
         """
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -154,7 +168,15 @@ class Keyring:
         try:
             return self._ciphers[key_id]
         except KeyError:  # an older key would open again what a rotation meant to end
+            self._refuse_awaited(key_id)
             raise UnsealFailed(f"the current sealing key {key_id} does not open") from None
+
+    def _is_old(self) -> bool:
+        return self._clock.monotonic_s() - self._read_at_s > _MAX_AGE_S
+
+    def _refuse_awaited(self, key_id: str) -> None:
+        if key_id in self._awaited:
+            raise StoreUnavailable("a key cannot be opened now")
 
     async def _look_for(self, key_id: str) -> None:
         """Read the keys once more on behalf of a row's key, unless it was looked for in vain within a second.
@@ -176,32 +198,50 @@ class Keyring:
     async def _read(self) -> None:
         began_at_s = self._clock.monotonic_s()
         records = await self._keys.all()
+        there = {record.id: record for record in records}
+        # A key that was removed is out at once, whatever becomes of new ones.
+        self._keep({key_id: key for key_id, key in self._open.items() if there.get(key_id) == key.record})
         opened: dict[str, OpenKey] = {}
         damaged: dict[str, KeyRecord] = {}
+        awaited: list[str] = []
+        obstacle: StoreUnavailable | None = None
         for record in records:
             known = self._open.get(record.id)
-            if known is not None and known.record == record:
+            if known is not None:
                 opened[record.id] = known
             elif self._damaged.get(record.id) == record:  # nor is a key service asked for it again each second
                 damaged[record.id] = record
+            elif obstacle is not None:
+                awaited.append(record.id)
             else:
                 try:
                     opened[record.id] = await self._opened(record)
                 except UnsealFailed:
                     damaged[record.id] = record
-        if opened != self._open:
-            self._ciphers = {
-                key_id: Cipher(key_id, key.octets, self._random_bytes)
-                for key_id, key in opened.items()
-                if key.record.purpose is KeyPurpose.SEALING
-            }
-            self._signing = tuple(key for key in opened.values() if key.record.purpose is KeyPurpose.SIGNING)
-            self._open = opened
+                except StoreUnavailable as error:
+                    awaited.append(record.id)
+                    obstacle = error
+        self._keep(opened)
         self._records = {
             purpose: tuple(record for record in records if record.purpose is purpose) for purpose in KeyPurpose
         }
         self._damaged = damaged
+        self._awaited = frozenset(awaited)
         self._read_at_s = began_at_s
+        if obstacle is not None:
+            raise obstacle
+
+    def _keep(self, opened: dict[str, OpenKey]) -> None:
+        """Have these keys open from now on and no others."""
+        if opened == self._open:
+            return
+        self._ciphers = {
+            key_id: Cipher(key_id, key.octets, self._random_bytes)
+            for key_id, key in opened.items()
+            if key.record.purpose is KeyPurpose.SEALING
+        }
+        self._signing = tuple(key for key in opened.values() if key.record.purpose is KeyPurpose.SIGNING)
+        self._open = opened
 
     async def _opened(self, record: KeyRecord) -> OpenKey:
         context = key_context(record.id, record.purpose, record.generation, record.algorithm)

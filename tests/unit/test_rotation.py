@@ -121,9 +121,14 @@ async def test_a_reading_that_began_before_a_key_came_does_not_hide_it(clock: Ma
     class SlowKeys(MemoryKeys):
         answered: asyncio.Event | None = None
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun = asyncio.Event()
+
         async def all(self) -> Sequence[KeyRecord]:
             found = await super().all()
             if self.answered is not None:
+                self.begun.set()
                 await self.answered.wait()
             return found
 
@@ -131,7 +136,7 @@ async def test_a_reading_that_began_before_a_key_came_does_not_hide_it(clock: Ma
     keyring, other = await another(keys, clock), await another(keys, clock)
     keys.answered = asyncio.Event()
     reading = asyncio.create_task(keyring.refresh())
-    await asyncio.sleep(0)
+    await keys.begun.wait()
     slow, keys.answered = keys.answered, None
     await rotated(other)
     sealed = await other.seal(b"secret", context=b"context")
