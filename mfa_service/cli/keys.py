@@ -156,11 +156,13 @@ async def _reseal(operator: Operator, registry: Registry) -> Sequence[str]:
     damaged: list[str] = []
     async with _keyring(operator, registry) as keyring:
         with _interruptible() as interrupted:
-            for walk in range(_WALKS):
+            for walk in range(_WALKS + 1):  # after the last one there is only a look
                 needed = await registry.sealed_devices.per_key()
                 total = sum(needed.values())
                 if total - needed.get(keyring.sealing_key_id, 0) == len(damaged):
                     return damaged
+                if walk == _WALKS:
+                    break
                 if walk:
                     await asyncio.sleep(_SEALED_BEFORE_S)
                 with click.progressbar(

@@ -46,6 +46,7 @@ class Vault:
         delay_s: how long each takes.
         sealed: whether it is.
         requests: what it has been asked, by operation.
+        seen: how many requests came, whatever they were.
     """
 
     keys: dict[str, list[bytes]] = field(default_factory=lambda: {KEY_NAME: [os.urandom(32)]}, repr=False)
@@ -57,6 +58,7 @@ class Vault:
     delay_s: float = 0.0
     sealed: bool = False
     requests: list[str] = field(default_factory=list)
+    seen: int = 0
     address: str = ""
     _runner: web.AppRunner | None = None
     _tls: ssl.SSLContext | None = None
@@ -93,6 +95,7 @@ class Vault:
             self._runner = None
 
     async def _answered(self, request: web.Request) -> web.Response:
+        self.seen += 1
         await asyncio.sleep(self.delay_s)
         if self.answer is not None:
             return self.answer

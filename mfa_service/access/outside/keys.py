@@ -83,6 +83,8 @@ class IssuerKeys:
             if self._look is None and self._clock.monotonic_s() - self._began_at_s >= _COOL_DOWN_S:
                 self._begin()
             await self._wait()
+            if kid not in self._keys:  # the keys may have moved: the next look asks where they are
+                self._keys_url = None
         return self._keys.get(kid)
 
     async def start(self) -> None:
@@ -120,6 +122,9 @@ class IssuerKeys:
         except Unusable as reason:
             self._keys_url = None
             self._tell(reason)
+        except Exception as error:  # noqa: BLE001  a defect here must not leave a node that waits for ever
+            self._keys_url = None
+            self._tell(Unusable("a defect in reading it", fault=type(error).__name__))
         else:
             self._due_at_s = began_at_s + age_s
             self._tell(None)

@@ -63,6 +63,16 @@ async def refusal(transit: VaultTransit, kind: type[MfaError]) -> str:
     return str(refused.value)
 
 
+async def test_a_redirection_is_not_followed_for_the_token_goes_nowhere_else(running: Vault) -> None:
+    async with vault() as other, opened(running) as transit:
+        location = f"{other.address}/v1/transit/encrypt/mfa"
+        for status in (301, 302, 303, 307, 308):
+            running.answer = web.Response(status=status, headers={"Location": location})
+            await refusal(transit, StoreUnavailable)
+        assert other.seen == 0
+        assert running.seen > 0
+
+
 async def test_what_it_wraps_opens_in_its_context_alone(running: Vault, transit: VaultTransit) -> None:
     wrapped = await transit.wrap(KEY, context=CONTEXT)
     assert wrapped.startswith(b"vault:v1:")

@@ -29,6 +29,8 @@ class Issuer:
         name: what its metadata calls it.
         max_age_s: what it says of its keys.
         trouble: why its keys cannot be had.
+        keys_url: where they are, as its metadata has it.
+        fault: what asking it raises that nothing should.
         asked: the URLs, in order.
         answers: clear, it does not answer.
     """
@@ -38,6 +40,8 @@ class Issuer:
         self.name = ISSUER
         self.max_age_s: int | None = None
         self.trouble: str | None = None
+        self.keys_url = KEYS
+        self.fault: Exception | None = None
         self.asked: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
@@ -45,13 +49,16 @@ class Issuer:
     async def __call__(self, url: str) -> Document:
         self.asked.append(url)
         await self.answers.wait()
+        if self.fault is not None:
+            raise self.fault
         if url == METADATA:
-            return Document(json.dumps({"issuer": self.name, "jwks_uri": KEYS}).encode(), 0)
+            return Document(json.dumps({"issuer": self.name, "jwks_uri": self.keys_url}).encode(), 0)
         if url == OPENID:
             raise Unusable("answers 404")
         if self.trouble is not None:
             raise Unusable(self.trouble)
-        return Document(json.dumps({"keys": [EC[kid] for kid in self.kids]}).encode(), self.max_age_s)
+        kids = self.kids if url == self.keys_url else ["old"]
+        return Document(json.dumps({"keys": [EC[kid] for kid in kids]}).encode(), self.max_age_s)
 
     @property
     def looks(self) -> int:
@@ -332,6 +339,33 @@ async def test_an_issuer_that_changed_its_name_is_not_read_again_and_its_last_ke
     await seconds(clock, keys, 300)
     assert keys.get("old") is not None
     assert keys.get("new") is None
+
+
+async def test_keys_that_moved_are_found_where_they_are_now(
+    issuer: Issuer, clock: ManualClock, keys: IssuerKeys
+) -> None:
+    await keys.start()
+    issuer.keys_url, issuer.kids = f"{ISSUER}/moved", ["new"]
+    clock.advance(30)
+    assert await keys.find("new") is None
+    clock.advance(30)
+    assert await keys.find("new") is not None
+    assert keys.get("old") is None
+
+
+async def test_a_defect_in_a_look_is_told_of_and_does_not_end_the_looking(
+    issuer: Issuer, clock: ManualClock, keys: IssuerKeys
+) -> None:
+    issuer.fault = RuntimeError("a text that may hold anything")
+    with capture_logs() as lines:
+        await keys.start()
+    assert keys.obstacle == "a defect in reading it"
+    [line] = lines
+    assert (line["event"], line["fault"]) == ("issuer_unusable", "RuntimeError")
+    assert "anything" not in str(line)
+    issuer.fault = None
+    await seconds(clock, keys, 5)
+    assert keys.obstacle is None
 
 
 async def test_a_look_logs_under_no_request_s_trace_id(issuer: Issuer, clock: ManualClock, keys: IssuerKeys) -> None:
