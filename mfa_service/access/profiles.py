@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mfa_service.errors import AccessDenied
+from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.settings import Tokens
 
 _ACCESS_TOKEN: Final = frozenset({"at+jwt", "application/at+jwt"})  # RFC 9068 §4, RFC 7515 §4.1.9
@@ -12,6 +13,8 @@ _ANY_TOKEN: Final = _ACCESS_TOKEN | {"jwt", "application/jwt", ""}
 _CLIENT: Final = "client_id"
 _REQUIRED: Final = ("exp", "iat", "aud", "iss", "sub")  # of every token
 _ID: Final = "jti"
+_BOUND: Final = "cnf"  # to a key (RFC 7800 §3.1), by DPoP or mutual TLS: nothing here could tell who has it
+_SCOPES: Final = frozenset({SCOPE_AUTHENTICATE, SCOPE_ENROLL})  # no other one means anything here, nor is it kept
 _LISTED: Final = frozenset({"scp"})  # claims that may also be lists
 
 # Claims that no access token has: of ID tokens (OpenID Connect Core 1.0 §2, §3.3.2.11) and of logout tokens.
@@ -53,8 +56,10 @@ class TokenProfile:
         """Return the client that a token is for.
 
         Raises:
-            AccessDenied: it names none, or it is no access token.
+            AccessDenied: it names none, it is no access token, or one that whoever presents it has to prove a key for.
         """
+        if _BOUND in claims:
+            raise AccessDenied(presented=True)
         if self.tells_kinds and _is_other_kind(claims):
             raise AccessDenied(presented=True)
         client_id = next((claims[name] for name in self.client_claims if name in claims), None)
@@ -77,7 +82,7 @@ class TokenProfile:
         else:
             raise AccessDenied(presented=True)
         if self.meanings is None:
-            return scopes
+            return scopes & _SCOPES
         return frozenset().union(*(self.meanings.get(one, frozenset()) for one in scopes))
 
 

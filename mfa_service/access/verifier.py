@@ -124,12 +124,13 @@ class JwtVerifier:
             application = await self._applications.find(verdict.client_id)
         except ApplicationNotFound:
             raise AccessDenied(presented=True) from None
-        if application.disabled or verdict.issued_at_ms + self._leeway_s * 1000 < application.created_at_ms:
+        created_at_ms = application.created_at_ms // 1000 * 1000  # issuers tell whole seconds
+        if application.disabled or verdict.issued_at_ms + self._leeway_s * 1000 < created_at_ms:
             raise AccessDenied(presented=True)  # a token of an earlier application of the same client id is not its own
         if self._clock.now_ms() >= verdict.expires_at_ms:
             raise TokenExpired
         if verdict.principal is None or verdict.application is not application:
-            verdict.application = application
+            verdict.application, verdict.client_id = application, application.client_id
             verdict.principal = Principal(application.id, application.client_id, verdict.scopes & application.scopes)
         return verdict.principal
 

@@ -11,7 +11,7 @@ from mfa_service.sealing.contexts import device_context
 from mfa_service.sealing.keyring import Keyring
 
 _PAGE: Final = 200  # devices in one transaction: short enough for no login to wait for a row of it for long
-_TRIES: Final = 5
+_TRIES: Final = 20  # each waits for a fifth of a second or half of one, as the database does for its locks
 
 
 @dataclass(frozen=True, slots=True)

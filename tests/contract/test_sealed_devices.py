@@ -1,12 +1,14 @@
 """The devices' secrets as they are sealed, by the port's sentences, on every database."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from mfa_service.errors import RowLocked
+from mfa_service.errors import RowLocked, StoreUnavailable
 from mfa_service.model import NewDevice, Owner, Resealed, SealedDevice, SealedSecret, TotpParameters
 from mfa_service.stores.sql import sealed_devices
 from tests.contract.sql_stores import KEY, Stage
@@ -55,7 +57,7 @@ async def test_a_secret_that_is_not_what_it_was_stays(stage: Stage, was: SealedS
 async def test_of_a_page_all_secrets_are_replaced_or_none(stage: Stage) -> None:
     await registered(stage, "a", "b")
     changes = [Resealed("a", OLD, ANEW), Resealed("b", OLD, SealedSecret("no key", b"sealed"))]
-    with pytest.raises(Exception, match=r"(?i)foreign key"):
+    with pytest.raises(StoreUnavailable, match="a sealing key was retired meanwhile: run it again"):
         await stage.registry.sealed_devices.replace(changes)
     assert await secrets(stage) == {"a": OLD, "b": OLD}
 
@@ -68,6 +70,19 @@ async def test_the_devices_that_need_each_key_are_counted_over_pages(
     await registered(stage, *"abcde")
     await stage.registry.sealed_devices.replace([Resealed("b", OLD, ANEW), Resealed("e", OLD, ANEW)])
     assert await stage.registry.sealed_devices.per_key() == {"k1": 3, "k2": 2}
+
+
+async def test_a_file_that_another_process_writes_to_is_told_apart_from_one_out_of_reach(stage: Stage) -> None:
+    if stage.is_postgresql:
+        return
+    await registered(stage, "a")
+    with contextlib.closing(sqlite3.connect(stage.registry.database.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RowLocked):
+            await stage.registry.sealed_devices.replace([Resealed("a", OLD, ANEW)])
+        other.execute("ROLLBACK")
+    await stage.registry.sealed_devices.replace([Resealed("a", OLD, ANEW)])
+    assert await secrets(stage) == {"a": ANEW}
 
 
 async def test_a_row_that_somebody_holds_is_told_apart_from_a_database_out_of_reach(stage: Stage) -> None:

@@ -25,6 +25,7 @@ _UNFIT = (sa.exc.IntegrityError, sa.exc.DataError, sqlite3.IntegrityError, sqlit
 
 _LOCKED = "55P03"
 _FOREIGN_KEY = "23503"
+_SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _SQLITE_FOREIGN_KEY = "SQLITE_CONSTRAINT_FOREIGNKEY"
 
 
@@ -80,9 +81,10 @@ class Database:
         """Run and commit one statement and return the rows of its RETURNING.
 
         Raises:
+            RowLocked: somebody else holds a row, or the SQLite file.
             StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
         """
-        with self._reach():
+        with self._reach(), _telling_busy():
             async with self._writing.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
 
@@ -175,6 +177,20 @@ def reaching() -> Iterator[None]:
 def is_missing_parent(error: sa.exc.IntegrityError) -> bool:
     """Whether a row was refused for naming another row that is not there, or one kept from going for being named."""
     return _sqlstate(error) == _FOREIGN_KEY or getattr(error.orig, "sqlite_errorname", "") == _SQLITE_FOREIGN_KEY
+
+
+@contextmanager
+def _telling_busy() -> Iterator[None]:
+    """Have an SQLite file that somebody else writes to count as a locked row: it may be tried again.
+
+    Not for batches, whose members would each wait for it in turn.
+    """
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlite_errorname", "").startswith(_SQLITE_BUSY):
+            raise RowLocked("database: another process writes to it") from None
+        raise
 
 
 def _is_out_of_reach(error: Exception) -> bool:

@@ -7,8 +7,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from mfa_service.errors import StoreUnavailable
 from mfa_service.model import Owner, Resealed, SealedDevice, SealedSecret
-from mfa_service.stores.sql.database import Database
+from mfa_service.stores.sql.database import Database, is_missing_parent
 from mfa_service.stores.sql.expressions import BATCH, octets
 from mfa_service.stores.sql.rows import parameters_of
 from mfa_service.stores.sql.statements import locked
@@ -56,7 +57,12 @@ class SqlSealedDevices:
             (one.device_id, one.was.key_id, one.was.blob.hex(), one.becomes.key_id, one.becomes.blob.hex())
             for one in changes
         ]
-        await self._database.write(self._replacement, {BATCH: json.dumps(batch)})
+        try:
+            await self._database.write(self._replacement, {BATCH: json.dumps(batch)})
+        except sa.exc.IntegrityError as error:
+            if not is_missing_parent(error):
+                raise
+            raise StoreUnavailable("a sealing key was retired meanwhile: run it again") from None
 
     async def per_key(self) -> Mapping[str, int]:
         """Return by how many devices each key is needed, as the port says."""

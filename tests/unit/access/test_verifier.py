@@ -267,3 +267,23 @@ async def test_two_tokens_that_differ_in_their_signature_alone_are_told_apart(ac
     other = sign(header(access), claims(access), private_key(access))
     head, payload, _ = good.split(".")
     await refused(access, f"{head}.{payload}.{other.rsplit('.', 1)[1]}")
+
+
+async def test_a_token_of_the_second_of_its_application_s_onboarding_is_good_without_a_leeway_too(
+    access: Access,
+) -> None:
+    now_s = access.clock.now_ms() // 1000
+    onboarded = replace(access.application, created_at_ms=now_s * 1000 + 999)
+    access.applications.by_id[onboarded.id] = onboarded
+    await access.table.refresh()
+    verifier = JwtVerifier(
+        keys=access.signing,
+        applications=access.table,
+        clock=access.clock,
+        issuer=ISSUER,
+        audience=AUDIENCE,
+        leeway_s=0,
+    )
+    assert await verifier.verify(forged(access, payload={"iat": now_s}))
+    with pytest.raises(AccessDenied):
+        await verifier.verify(forged(access, payload={"iat": now_s - 1}))
