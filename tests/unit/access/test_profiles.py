@@ -156,6 +156,12 @@ def test_the_client_may_be_in_a_claim_of_the_settings_and_is_then_nowhere_else()
     assert set(profile(client_claim="cid").required) == {"exp", "iat", "aud", "iss", "sub", "jti", "cid"}
 
 
+def test_a_client_id_that_is_longer_than_any_application_s_is_none_and_takes_no_memory() -> None:
+    for given in (RFC_9068, profile(), relaxed()):
+        assert as_client(given, client_id="c" * 255) == "c" * 255
+        assert as_client(given, client_id="c" * 256) is None
+
+
 # What they allow
 
 
