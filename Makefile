@@ -52,7 +52,7 @@ fuzz: $(VENV)/.installed-fuzz ## Feed the parsers changed bytes for SECONDS=600,
 bench: install-test ## Measure the calls against aiohttp alone, on both kinds of stores; under ten minutes
 	@$(BIN)/python -m bench.service
 
-bench-full: install-test ## The same with more workers, connections and devices; far longer: a million are enrolled first
+bench-full: install-test ## The same with more workers, connections and devices
 	@$(BIN)/python -m bench.service --full
 
 bench-stores: install-test ## Measure what batching saves, on servers of its own; under five minutes

@@ -330,7 +330,12 @@ class SealedDevices(Protocol):
         ...
 
     async def replace(self, changes: Sequence[Resealed]) -> None:
-        """Replace secrets in one transaction, each only where the row still holds what it held, durably."""
+        """Replace secrets in one transaction, each only where the row still holds what it held, durably.
+
+        Raises:
+            RowLocked: somebody else holds a row, or the database, for too long; it may be tried again.
+            StoreUnavailable: the registry is out of reach, or a key that they are sealed with went away meanwhile.
+        """
         ...
 
     async def per_key(self) -> Mapping[str, int]:

@@ -95,6 +95,15 @@ def new_application(
     return replace(application, secret_hashes=(_hash(client_secret),)), client_secret
 
 
+def is_client_id(text: str) -> bool:
+    """Return whether an application can be called this: 1 to 255 visible ASCII characters.
+
+    Args:
+        text: any.
+    """
+    return _CLIENT_ID.fullmatch(text) is not None
+
+
 def application_elsewhere(
     name: str, scopes: frozenset[str], *, client_id: str, clock: Clock, random_bytes: RandomBytes
 ) -> Application:
@@ -110,7 +119,7 @@ def application_elsewhere(
     Raises:
         NameRefused: the name or the client id is none.
     """
-    if not _CLIENT_ID.fullmatch(client_id):
+    if not is_client_id(client_id):
         raise NameRefused("a client id has 1 to 255 visible ASCII characters and no blank")
     return Application(
         id=random_bytes(_ID_BYTES).hex(),

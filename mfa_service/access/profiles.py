@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mfa_service.access.applications import is_client_id
 from mfa_service.errors import AccessDenied
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.settings import Tokens
@@ -13,7 +14,6 @@ _ANY_TOKEN: Final = _ACCESS_TOKEN | {"jwt", "application/jwt", ""}
 _CLIENT: Final = "client_id"
 _REQUIRED: Final = ("exp", "iat", "aud", "iss", "sub")  # of every token
 _ID: Final = "jti"
-_LONGEST_CLIENT_ID: Final = 255  # of an application; a longer one would only be remembered in vain
 _BOUND: Final = "cnf"  # to a key (RFC 7800 §3.1), by DPoP or mutual TLS: nothing here could tell who has it
 _SCOPES: Final = frozenset({SCOPE_AUTHENTICATE, SCOPE_ENROLL})  # no other one means anything here, nor is it kept
 _LISTED: Final = frozenset({"scp"})  # claims that may also be lists
@@ -64,9 +64,8 @@ class TokenProfile:
         if self.tells_kinds and _is_other_kind(claims):
             raise AccessDenied(presented=True)
         client_id = next((claims[name] for name in self.client_claims if name in claims), None)
-        if not isinstance(client_id, str) or client_id == self.no_client:
-            raise AccessDenied(presented=True)
-        if not 1 <= len(client_id) <= _LONGEST_CLIENT_ID:
+        # What no application can be called is not remembered in vain either.
+        if not isinstance(client_id, str) or not is_client_id(client_id) or client_id == self.no_client:
             raise AccessDenied(presented=True)
         return client_id
 

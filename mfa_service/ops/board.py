@@ -5,7 +5,9 @@ from typing import Final
 
 from mfa_service.ops.health import NotReady
 
-_PLACES: Final = 4_096  # far more than there ever are workers at once
+PLACES: Final = 4_096
+"""Of workers, each at its number; far more than there ever are at once."""
+
 _ABSENT, _PRESENT, _SERVING = range(3)
 
 
@@ -17,7 +19,7 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self._octets = mmap.mmap(-1, 1 + _PLACES)
+        self._octets = mmap.mmap(-1, 1 + PLACES)
 
     @property
     def is_draining(self) -> bool:
@@ -65,4 +67,4 @@ class Board:
 
     @staticmethod
     def _place(number: int) -> int:
-        return 1 + number % _PLACES
+        return 1 + number % PLACES

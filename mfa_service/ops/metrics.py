@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from mfa_service.ops.board import PLACES
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of the page, as the text format of Prometheus has it."""
 
-_PLACES: Final = 4_096  # far more than there ever are workers at once
 _COUNT: Final = struct.Struct("=Q")
 
 
@@ -24,7 +25,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self._octets = mmap.mmap(-1, _PLACES * _COUNT.size)
+        self._octets = mmap.mmap(-1, PLACES * _COUNT.size)
         self._registry = CollectorRegistry()
         self._registry.register(_Counts(self))
 
@@ -34,7 +35,7 @@ class Metrics:
         Args:
             number: the worker's that calls it.
         """
-        octets, at = self._octets, number % _PLACES * _COUNT.size
+        octets, at = self._octets, number % PLACES * _COUNT.size
 
         def count() -> None:
             _COUNT.pack_into(octets, at, _COUNT.unpack_from(octets, at)[0] + 1)

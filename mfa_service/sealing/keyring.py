@@ -1,6 +1,7 @@
 """The keys of a registry, opened by the root key: what seals devices' secrets, and what signs tokens."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from mfa_service.errors import StoreUnavailable, UnsealFailed
@@ -9,6 +10,7 @@ from mfa_service.ports import Clock, Keys, RandomBytes
 from mfa_service.sealing.cipher import Cipher
 from mfa_service.sealing.contexts import key_context
 from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
+from mfa_service.sealing.open_keys import OpenKeys
 
 _MAX_AGE_S: Final = 1.0
 _MOST_LOOKED_FOR: Final = 1_000
@@ -35,12 +37,11 @@ class Keyring:
         self._root_key = root_key
         self._clock = clock
         self._random_bytes = random_bytes
-        self._open: dict[str, OpenKey] = {}
+        self._found = OpenKeys()
+        self._in_use: Mapping[str, OpenKey] = {}
         self._ciphers: dict[str, Cipher] = {}
         self._records: dict[KeyPurpose, tuple[KeyRecord, ...]] = {}
         self._signing: tuple[OpenKey, ...] = ()
-        self._damaged: dict[str, KeyRecord] = {}
-        self._awaited: frozenset[str] = frozenset()  # not opened yet, for the root key's service is away
         self._read_at_s = self._looked_at_s = float("-inf")
         self._looked_for_at_s: dict[str, float] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -65,12 +66,12 @@ class Keyring:
     @property
     def damaged(self) -> frozenset[str]:
         """The ids of keys in the registry that do not open; what needs them fails, and nothing else."""
-        return frozenset(self._damaged)
+        return frozenset(self._found.damaged)
 
     @property
     def awaited(self) -> frozenset[str]:
         """The ids of keys that nobody could open so far, because the root key's service is away."""
-        return self._awaited
+        return self._found.awaited
 
     @property
     def sealing_key_id(self) -> str:
@@ -175,7 +176,7 @@ class Keyring:
         return self._clock.monotonic_s() - self._read_at_s > _MAX_AGE_S
 
     def _refuse_awaited(self, key_id: str) -> None:
-        if key_id in self._awaited:
+        if key_id in self._found.awaited:
             raise StoreUnavailable("a key cannot be opened now")
 
     async def _look_for(self, key_id: str) -> None:
@@ -198,42 +199,20 @@ class Keyring:
     async def _read(self) -> None:
         began_at_s = self._clock.monotonic_s()
         records = await self._keys.all()
-        there = {record.id: record for record in records}
-        # A key that was removed is out at once, whatever becomes of new ones.
-        self._keep({key_id: key for key_id, key in self._open.items() if there.get(key_id) == key.record})
-        opened: dict[str, OpenKey] = {}
-        damaged: dict[str, KeyRecord] = {}
-        awaited: list[str] = []
-        obstacle: StoreUnavailable | None = None
-        for record in records:
-            known = self._open.get(record.id)
-            if known is not None:
-                opened[record.id] = known
-            elif self._damaged.get(record.id) == record:  # nor is a key service asked for it again each second
-                damaged[record.id] = record
-            elif obstacle is not None:
-                awaited.append(record.id)
-            else:
-                try:
-                    opened[record.id] = await self._opened(record)
-                except UnsealFailed:
-                    damaged[record.id] = record
-                except StoreUnavailable as error:
-                    awaited.append(record.id)
-                    obstacle = error
-        self._keep(opened)
+        # A key that was removed is out at once, however long the root key's service takes for new ones.
+        self._use(self._found.still_in(records))
+        self._found = await self._found.opened(records, self._root_key)
+        self._use(self._found.by_id)
         self._records = {
             purpose: tuple(record for record in records if record.purpose is purpose) for purpose in KeyPurpose
         }
-        self._damaged = damaged
-        self._awaited = frozenset(awaited)
         self._read_at_s = began_at_s
-        if obstacle is not None:
-            raise obstacle
+        if self._found.obstacle is not None:
+            raise self._found.obstacle
 
-    def _keep(self, opened: dict[str, OpenKey]) -> None:
-        """Have these keys open from now on and no others."""
-        if opened == self._open:
+    def _use(self, opened: Mapping[str, OpenKey]) -> None:
+        """Have these keys in use from now on and no others."""
+        if opened == self._in_use:
             return
         self._ciphers = {
             key_id: Cipher(key_id, key.octets, self._random_bytes)
@@ -241,11 +220,7 @@ class Keyring:
             if key.record.purpose is KeyPurpose.SEALING
         }
         self._signing = tuple(key for key in opened.values() if key.record.purpose is KeyPurpose.SIGNING)
-        self._open = opened
-
-    async def _opened(self, record: KeyRecord) -> OpenKey:
-        context = key_context(record.id, record.purpose, record.generation, record.algorithm)
-        return OpenKey(record, await self._root_key.unwrap(record.sealed, context=context))
+        self._in_use = opened
 
     def _end_reading(self, _: asyncio.Task[None]) -> None:
         self._reading = None

@@ -38,6 +38,16 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+@contextmanager
+def heeding_hangups() -> Iterator[None]:
+    """Start processes that SIGHUP ends, although the tests themselves may run under nohup, which is handed down."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class Node:
     """A node's first process, and what it has logged so far.
 
@@ -48,14 +58,15 @@ class Node:
 
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
         flags = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mfa_service", *flags, "serve"],
-            cwd=folder,
-            env=plain_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with heeding_hangups():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mfa_service", *flags, "serve"],
+                cwd=folder,
+                env=plain_environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         self.lines: list[str] = []
         self._served: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read)

@@ -1,5 +1,6 @@
 """What becomes of keys while the service that holds the root key is away."""
 
+import asyncio
 import os
 
 import pytest
@@ -13,10 +14,13 @@ from tests.unit.access.fakes import MemoryKeys, root_key
 
 
 class KeyService:
-    """A root key held elsewhere, which can be out of reach; it counts how often it was asked then."""
+    """A root key held elsewhere, which can be out of reach or silent; it counts how often it was asked in vain."""
 
     def __init__(self) -> None:
         self._root_key = root_key()
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.out_of_reach = False
         self.asked_in_vain = 0
 
@@ -24,20 +28,12 @@ class KeyService:
         return await self._root_key.wrap(key, context=context)
 
     async def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
+        self.asked.set()
+        await self.answers.wait()
         if self.out_of_reach:
             self.asked_in_vain += 1
             raise StoreUnavailable
         return await self._root_key.unwrap(wrapped, context=context)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def keys() -> MemoryKeys:
-    return MemoryKeys()
 
 
 @pytest.fixture
@@ -84,6 +80,23 @@ async def test_a_leaked_key_that_was_removed_is_out_although_its_successor_canno
         signing.signing_key()
     service.out_of_reach = False
     await keyring.refresh()
+    assert signing.signing_key().verification.kid == new.id
+
+
+async def test_a_leaked_key_that_was_removed_is_out_before_the_key_service_has_answered(
+    keyring: Keyring, operator: Keyring, keys: MemoryKeys, service: KeyService, clock: ManualClock
+) -> None:
+    signing = SigningKeys(keyring, clock=clock)
+    leaked = signing.signing_key().verification.kid
+    new = await rotated_signing(operator)
+    keys.remove(leaked)
+    service.answers.clear()
+    service.asked.clear()
+    reading = asyncio.create_task(keyring.refresh())
+    await service.asked.wait()
+    assert signing.get(leaked) is None
+    service.answers.set()
+    await reading
     assert signing.signing_key().verification.kid == new.id
 
 

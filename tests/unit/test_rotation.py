@@ -51,16 +51,6 @@ class MemorySealedDevices:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def keys() -> MemoryKeys:
-    return MemoryKeys()
-
-
-@pytest.fixture
 async def keyring(keys: MemoryKeys, clock: ManualClock) -> Keyring:
     return await another(keys, clock)
 

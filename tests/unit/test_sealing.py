@@ -34,16 +34,6 @@ ROOT_TEXT = base64.urlsafe_b64encode(ROOT_OCTETS).decode().rstrip("=")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def keys() -> MemoryKeys:
-    return MemoryKeys()
-
-
-@pytest.fixture
 async def keyring(keys: MemoryKeys, clock: ManualClock) -> Keyring:
     return await established(keys, clock)
 

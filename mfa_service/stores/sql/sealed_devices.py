@@ -62,7 +62,7 @@ class SqlSealedDevices:
         except sa.exc.IntegrityError as error:
             if not is_missing_parent(error):
                 raise
-            raise StoreUnavailable("a sealing key was retired meanwhile: run it again") from None
+            raise StoreUnavailable("a sealing key was retired meanwhile: begin again") from None
 
     async def per_key(self) -> Mapping[str, int]:
         """Return by how many devices each key is needed, as the port says."""

@@ -8,6 +8,7 @@ import pytest
 from mfa_service.access.applications import ApplicationTable, new_application
 from mfa_service.access.issuer import ClientCredentialsIssuer
 from mfa_service.access.keysets import SigningKeys, new_signing_key
+from mfa_service.access.profiles import RFC_9068, TokenProfile
 from mfa_service.access.verifier import JwtVerifier
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, Application, KeyPurpose, TokenRequest
 from mfa_service.sealing import KeyMaterial, Keyring, establish
@@ -43,6 +44,18 @@ class Access:
 
     async def token(self, *, scopes: frozenset[str] | None = None) -> str:
         return (await self.issuer.issue(self.request(scopes=scopes))).access_token
+
+    def another_verifier(self, *, leeway_s: int = LEEWAY_S, profile: TokenProfile = RFC_9068) -> JwtVerifier:
+        """A verifier of the same keys and applications that remembers nothing yet."""
+        return JwtVerifier(
+            keys=self.signing,
+            applications=self.table,
+            clock=self.clock,
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            leeway_s=leeway_s,
+            profile=profile,
+        )
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, at the end of which the table of applications has been read."""

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from mfa_service.access.profiles import RFC_9068, TokenProfile, profile_of
-from mfa_service.access.verifier import JwtVerifier
 from mfa_service.errors import AccessDenied
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.settings import Tokens
-from tests.unit.access.conftest import AUDIENCE, ISSUER, SCOPES, Access
+from tests.unit.access.conftest import AUDIENCE, SCOPES, Access
 from tests.unit.access.forging import claims, forged, header, private_key, sign
 from tests.unit.access.test_verifier import refused
 
@@ -23,18 +22,6 @@ def profile(**settings: Any) -> TokenProfile:  # noqa: ANN401  what the settings
 
 def relaxed(**settings: str) -> TokenProfile:
     return profile(profile="relaxed", **settings)
-
-
-def with_profile(access: Access, given: TokenProfile) -> JwtVerifier:
-    return JwtVerifier(
-        keys=access.signing,
-        applications=access.table,
-        clock=access.clock,
-        issuer=ISSUER,
-        audience=AUDIENCE,
-        leeway_s=10,
-        profile=given,
-    )
 
 
 def as_client(profile: TokenProfile, **claims: object) -> str | None:
@@ -75,18 +62,18 @@ async def test_the_relaxed_profile_asks_for_less(access: Access) -> None:
     bare = {"client_id": None, "jti": None, "azp": access.application.client_id}
     for protected in ({"typ": None}, {"typ": "JWT"}):
         token = forged(access, protected=protected, payload=bare)
-        principal = await with_profile(access, relaxed()).verify(token)
+        principal = await access.another_verifier(profile=relaxed()).verify(token)
         assert (principal.client_id, principal.scopes) == (access.application.client_id, SCOPES)
         await refused(access, token)
         with pytest.raises(AccessDenied):
-            await with_profile(access, profile()).verify(token)
+            await access.another_verifier(profile=profile()).verify(token)
 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "aud", "iss", "sub"])
 async def test_some_claims_are_asked_for_by_every_profile(access: Access, claim: str) -> None:
     for given in (RFC_9068, profile(), relaxed()):
         with pytest.raises(AccessDenied):
-            await with_profile(access, given).verify(forged(access, payload={claim: None}))
+            await access.another_verifier(profile=given).verify(forged(access, payload={claim: None}))
 
 
 async def test_a_token_that_is_bound_to_a_key_is_refused_for_nobody_here_could_ask_for_the_key(access: Access) -> None:
@@ -95,13 +82,13 @@ async def test_a_token_that_is_bound_to_a_key_is_refused_for_nobody_here_could_a
             token = sign(header(access), {**claims(access), "cnf": bound}, private_key(access))
             await refused(access, token)
             with pytest.raises(AccessDenied):
-                await with_profile(access, given).verify(token)
+                await access.another_verifier(profile=given).verify(token)
 
 
 @pytest.mark.parametrize("claim", ["client_id", "jti"])
 async def test_rfc_9068_asks_for_the_client_and_an_id_too(access: Access, claim: str) -> None:
     with pytest.raises(AccessDenied):
-        await with_profile(access, profile()).verify(forged(access, payload={claim: None, "azp": "shop"}))
+        await access.another_verifier(profile=profile()).verify(forged(access, payload={claim: None, "azp": "shop"}))
 
 
 @pytest.mark.parametrize(

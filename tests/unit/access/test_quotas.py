@@ -86,11 +86,6 @@ async def settle() -> None:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def store(clock: ManualClock) -> Store:
     return Store(clock)
 

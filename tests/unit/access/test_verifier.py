@@ -148,14 +148,7 @@ async def test_a_forged_token_is_not_called_expired(access: Access) -> None:
 @pytest.mark.parametrize("leeway_s", [-1, 31])
 async def test_a_leeway_over_thirty_seconds_is_refused(access: Access, leeway_s: int) -> None:
     with pytest.raises(ValueError, match="0 to 30 s"):
-        JwtVerifier(
-            keys=access.signing,
-            applications=access.table,
-            clock=access.clock,
-            issuer=ISSUER,
-            audience=AUDIENCE,
-            leeway_s=leeway_s,
-        )
+        access.another_verifier(leeway_s=leeway_s)
 
 
 @pytest.mark.parametrize(("issuer", "audience"), [("", AUDIENCE), (ISSUER, "")])
@@ -276,14 +269,7 @@ async def test_a_token_of_the_second_of_its_application_s_onboarding_is_good_wit
     onboarded = replace(access.application, created_at_ms=now_s * 1000 + 999)
     access.applications.by_id[onboarded.id] = onboarded
     await access.table.refresh()
-    verifier = JwtVerifier(
-        keys=access.signing,
-        applications=access.table,
-        clock=access.clock,
-        issuer=ISSUER,
-        audience=AUDIENCE,
-        leeway_s=0,
-    )
+    verifier = access.another_verifier(leeway_s=0)
     assert await verifier.verify(forged(access, payload={"iat": now_s}))
     with pytest.raises(AccessDenied):
         await verifier.verify(forged(access, payload={"iat": now_s - 1}))

@@ -72,11 +72,6 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 async def keys(issuer: Issuer, clock: ManualClock) -> AsyncIterator[IssuerKeys]:
     """The issuer's keys, not read yet."""
     opened = IssuerKeys(ISSUER, fetch=issuer, clock=clock)
