@@ -120,6 +120,7 @@ def assemble(
         request_log=request_log,
         fault_log=_log,
         limits=Limits(
+            requests=settings.http.max_requests,
             body_bytes=settings.http.max_body_bytes,
             header_timeout_s=settings.http.header_timeout_s,
             body_timeout_s=settings.http.body_timeout_s,

@@ -221,6 +221,10 @@ class RowLocked(StoreUnavailable):
     """Somebody else holds a row of the database for too long; nothing was accepted."""
 
 
+class KeyRetired(StoreUnavailable):
+    """A key that a secret was just sealed with is retired; nothing was accepted, and another key seals by now."""
+
+
 class ClockSkewed(MfaError):
     """This machine's clock and the database's are further apart than one-time passwords bear; nothing was accepted."""
 

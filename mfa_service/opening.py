@@ -149,7 +149,7 @@ async def open_issuer(
         yield None
         return
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(outside.open_session())
+        session = await stack.enter_async_context(outside.open_session(settings.tokens.issuer))
         keys = outside.IssuerKeys(
             settings.tokens.issuer,
             fetch=outside.HttpFetch(session),

@@ -334,12 +334,17 @@ class SealedDevices(Protocol):
 
         Raises:
             RowLocked: somebody else holds a row, or the database, for too long; it may be tried again.
-            StoreUnavailable: the registry is out of reach, or a key that they are sealed with went away meanwhile.
+            KeyRetired: a key that they are sealed with went away meanwhile; nothing was replaced.
+            StoreUnavailable: the registry is out of reach.
         """
         ...
 
     async def per_key(self) -> Mapping[str, int]:
         """Return by how many devices each key is needed; a key that none needs is left out."""
+        ...
+
+    async def needing(self, key_id: str, *, limit: int) -> Sequence[str]:
+        """Return the ids of at most `limit` devices that need a key, in no order."""
         ...
 
 

@@ -3,9 +3,9 @@
 import click
 
 from mfa_service.access import applications as onboarding
-from mfa_service.app import SystemClock, random_bytes
+from mfa_service.app import random_bytes
 from mfa_service.cli.arguments import Name
-from mfa_service.cli.operator import Operator
+from mfa_service.cli.operator import Operator, clock_of
 from mfa_service.cli.printing import echo_fields, echo_json, echo_table, moment
 from mfa_service.errors import ApplicationHasDevices, NameRefused
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, Application
@@ -30,24 +30,28 @@ def applications() -> None:
 def add(operator: Operator, name: str, scopes: tuple[str, ...], client_id: str | None, *, as_json: bool) -> None:
     """Onboard an application and print its client secret, this once; one of another issuer has its secret there."""
     given = frozenset(scopes or _ALL_SCOPES)
-    clock = SystemClock()
-    client_secret = None
-    try:
-        if operator.settings.tokens.is_embedded:
+    tokens = operator.settings.tokens
+
+    async def act(registry: Registry) -> tuple[Application, str | None]:
+        clock = await clock_of(registry)
+        client_secret = None
+        if client_id is None or tokens.is_embedded:
             application, client_secret = onboarding.new_application(
                 name, given, clock=clock, random_bytes=random_bytes, client_id=client_id
-            )
-        elif client_id is None:
-            raise click.UsageError(
-                f"'--client-id' is needed: the id that {operator.settings.tokens.issuer} knows it by"
             )
         else:
             application = onboarding.application_elsewhere(
                 name, given, client_id=client_id, clock=clock, random_bytes=random_bytes
             )
+        await registry.applications.add(application)
+        return application, client_secret
+
+    if client_id is None and not tokens.is_embedded:
+        raise click.UsageError(f"'--client-id' is needed: the id that {tokens.issuer} knows it by")
+    try:
+        application, client_secret = operator.run(act)
     except NameRefused as refusal:  # the client id: the name has been looked at
         raise click.BadParameter(str(refusal), param_hint="'--client-id'") from None
-    operator.run(lambda registry: registry.applications.add(application))
     if client_secret is not None:
         _show_secret(application, client_secret, as_json=as_json)
     elif as_json:
@@ -107,7 +111,7 @@ def rotate_secret(operator: Operator, application: str, grace_s: int, *, as_json
     async def act(registry: Registry) -> tuple[Application, str]:
         found = await registry.applications.named(application)
         hashes, client_secret = onboarding.rotate_secret(
-            found, grace_s=grace_s, clock=SystemClock(), random_bytes=random_bytes
+            found, grace_s=grace_s, clock=await clock_of(registry), random_bytes=random_bytes
         )
         await registry.applications.set_secrets(found.id, hashes)
         return found, client_secret

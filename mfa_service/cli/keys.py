@@ -1,10 +1,7 @@
 """`mfa-service keys`: look at the keys in the registry, replace them, and let old ones go."""
 
-import asyncio
-import signal
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import click
 
@@ -12,12 +9,11 @@ from mfa_service import app, opening, sealing
 from mfa_service.access import keysets
 from mfa_service.cli.operator import Operator
 from mfa_service.cli.printing import echo_json, echo_table, moment
+from mfa_service.cli.walking import seal_all_anew
 from mfa_service.errors import KeyNotFound
 from mfa_service.model import KeyPurpose, KeyRecord
 from mfa_service.stores.sql import Registry
 
-_WALKS = 4  # over the devices, for those that were registered with an older key during the walk before
-_SEALED_BEFORE_S = 1.5  # for which a worker may go on sealing with the key before, with half a second to commit
 _LEAD_S = 600
 _HEADINGS = ("PURPOSE", "GENERATION", "ID", "ALGORITHM", "STATUS", "ACTIVE FROM", "DEVICES")
 
@@ -74,7 +70,8 @@ def rotate() -> None:
     default=_LEAD_S,
     show_default=True,
     help="Seconds that the new key is published before it signs. The service's own workers need one; others that "
-    "verify its tokens keep a key set for some minutes. 0 where the current key has leaked.",
+    "verify its tokens keep a key set for some minutes. 0 where the current key has leaked. A registry's first key "
+    "signs at once.",
 )
 @click.pass_obj
 def signing(operator: Operator, algorithm: str | None, lead_s: int) -> None:
@@ -82,7 +79,7 @@ def signing(operator: Operator, algorithm: str | None, lead_s: int) -> None:
     operator.refuse_another_issuer("no key of this service signs")
     material = keysets.new_signing_key(algorithm or operator.settings.tokens.signing_algorithm)
     record = operator.run(lambda registry: _rotate(operator, registry, KeyPurpose.SIGNING, material, lead_s=lead_s))
-    from_when = f"from {moment(record.active_from_ms)} on" if lead_s else "from now on"
+    from_when = f"from {moment(record.active_from_ms)} on" if record.active_from_ms else "from now on"
     click.echo(f"{record.id} is published and signs {from_when}")
 
 
@@ -99,7 +96,12 @@ def sealing_(operator: Operator) -> None:
 @click.pass_obj
 def reseal(operator: Operator) -> None:
     """Seal every device's secret with the current key, while the service runs; stopped, it goes on when run again."""
-    damaged = operator.run(lambda registry: _reseal(operator, registry))
+
+    async def act(registry: Registry) -> Sequence[str]:
+        async with _keyring(operator, registry) as keyring:
+            return await seal_all_anew(registry.sealed_devices, keyring)
+
+    damaged = operator.run(act)
     if damaged:
         listed = ", ".join(damaged)
         raise click.ClickException(f"the secrets of these devices do not open and stay as they are: {listed}")
@@ -146,48 +148,8 @@ async def _rotate(
     operator: Operator, registry: Registry, purpose: KeyPurpose, material: sealing.KeyMaterial, *, lead_s: int
 ) -> KeyRecord:
     async with _keyring(operator, registry) as keyring:
-        # Without a lead it holds for every node that has read it, whatever the node's clock says.
-        active_from_ms = await registry.now_ms() + lead_s * 1000 if lead_s else 0
+        # Without a lead it holds for every node that has read it, whatever the node's clock says. So does a first key:
+        # there is none that could go on meanwhile.
+        has_lead = lead_s and keyring.records(purpose)
+        active_from_ms = await registry.now_ms() + lead_s * 1000 if has_lead else 0
         return await sealing.rotate(keyring, purpose, material, active_from_ms=active_from_ms)
-
-
-async def _reseal(operator: Operator, registry: Registry) -> Sequence[str]:
-    """Walk over all devices until no secret of an older key is left that opens, and return the ids of the others."""
-    damaged: list[str] = []
-    async with _keyring(operator, registry) as keyring:
-        with _interruptible() as interrupted:
-            for walk in range(_WALKS + 1):  # after the last one there is only a look
-                needed = await registry.sealed_devices.per_key()
-                total = sum(needed.values())
-                if total - needed.get(keyring.sealing_key_id, 0) == len(damaged):
-                    return damaged
-                if walk == _WALKS:
-                    break
-                if walk:
-                    await asyncio.sleep(_SEALED_BEFORE_S)
-                with click.progressbar(
-                    range(total), label="sealing anew", show_pos=True, file=sys.stderr, hidden=not sys.stderr.isatty()
-                ) as bar:
-                    damaged = []
-                    async for page in sealing.reseal(registry.sealed_devices, keyring):
-                        damaged += page.damaged
-                        bar.update(page.looked_at)
-                        if interrupted.is_set():
-                            raise click.ClickException("stopped; what is done stays done: run it again to go on")
-    raise click.ClickException("devices keep coming with an older key; run it again in a minute")
-
-
-@contextmanager
-def _interruptible() -> Iterator[asyncio.Event]:
-    """Give what is set by the first Ctrl-C, so that what is under way ends in good order; the second one ends all."""
-    loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
-
-    def interrupt() -> None:
-        interrupted.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield interrupted
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

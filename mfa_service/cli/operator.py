@@ -13,6 +13,7 @@ import click
 from mfa_service import app, opening
 from mfa_service import settings as settings_module
 from mfa_service.errors import MfaError
+from mfa_service.ports import Clock
 from mfa_service.settings import Settings
 from mfa_service.stores.sql import Registry
 
@@ -36,6 +37,15 @@ def _sentence(error: MfaError) -> str:
     if text:
         return text
     return (type(error).__doc__ or type(error).__name__).splitlines()[0]
+
+
+async def clock_of(registry: Registry) -> Clock:
+    """Return the clock that onboardings and ends of secrets are told by: the database's, whatever this machine's says.
+
+    Raises:
+        StoreUnavailable: the database is out of reach.
+    """
+    return app.DatabaseClock(await registry.now_ms())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from mfa_service import app, node
 from mfa_service.access import applications as onboarding
 from mfa_service.cli import demonstration
 from mfa_service.cli.arguments import Name
-from mfa_service.cli.operator import Operator
+from mfa_service.cli.operator import Operator, clock_of
 from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL
 from mfa_service.stores.sql import Registry
 
@@ -50,7 +50,7 @@ def demo(operator: Operator) -> None:
             application, client_secret = onboarding.new_application(
                 f"demonstration {app.random_bytes(4).hex()}",
                 _SCOPES,
-                clock=app.SystemClock(),
+                clock=await clock_of(registry),
                 random_bytes=app.random_bytes,
             )
             await registry.applications.add(application)
@@ -69,7 +69,7 @@ async def _onboard(operator: Operator, name: str, registry: Registry) -> None:
     if await registry.applications.all():
         return
     application, client_secret = onboarding.new_application(
-        name, _SCOPES, clock=app.SystemClock(), random_bytes=app.random_bytes
+        name, _SCOPES, clock=await clock_of(registry), random_bytes=app.random_bytes
     )
     await registry.applications.add(application)
     click.echo(

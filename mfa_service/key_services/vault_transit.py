@@ -18,6 +18,7 @@ from typing import Final
 import aiohttp
 
 from mfa_service.errors import SettingsInvalid, StoreUnavailable, UnsealFailed, WrongRootKey
+from mfa_service.hostnames import HostNames
 from mfa_service.settings import Vault
 
 _DEADLINE_S: Final = 2.5
@@ -164,7 +165,7 @@ async def open_vault_transit(vault: Vault) -> AsyncIterator[VaultTransit]:
         SettingsInvalid: `vault.ca_file` cannot be read.
     """
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=_trust(vault.ca_file)),
+        connector=aiohttp.TCPConnector(ssl=_trust(vault.ca_file), resolver=HostNames()),
         timeout=aiohttp.ClientTimeout(total=_TRY_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -13,6 +13,7 @@ from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
 from mfa_service.sealing.open_keys import OpenKeys
 
 _MAX_AGE_S: Final = 1.0
+_DAMAGED_AGAIN_S: Final = 60.0  # a key service may have been mended; each key costs it a request from every worker
 _MOST_LOOKED_FOR: Final = 1_000
 _FROM_THE_START: Final = 0  # as `active_from_ms`: no node's clock is before it
 
@@ -23,7 +24,8 @@ class Keyring:
     The table is read again by `refresh`, which a process calls each second, and also where the keys are older than
     that when a secret is sealed, or where a key is unknown, at most once a second for each. A key that was opened stays
     open until it is removed, so the root key or its service is needed for new keys alone, and one that cannot be opened
-    while that service is away keeps neither the others from use nor a removed one in it.
+    while that service is away keeps neither the others from use nor a removed one in it. For damaged ones the root key
+    is asked again by one reading a minute.
 
     Args:
         keys: the registry of sealed keys.
@@ -42,7 +44,7 @@ class Keyring:
         self._ciphers: dict[str, Cipher] = {}
         self._records: dict[KeyPurpose, tuple[KeyRecord, ...]] = {}
         self._signing: tuple[OpenKey, ...] = ()
-        self._read_at_s = self._looked_at_s = float("-inf")
+        self._read_at_s = self._looked_at_s = self._damaged_again_at_s = float("-inf")
         self._looked_for_at_s: dict[str, float] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -84,7 +86,7 @@ class Keyring:
         Raises:
             StoreUnavailable: the keys are older than a second and cannot be read again, or the current one cannot be
                 opened now.
-            UnsealFailed: the current key itself does not open.
+            UnsealFailed: the current key itself is damaged.
         """
         if self._is_old():
             try:
@@ -99,7 +101,7 @@ class Keyring:
         """Open a sealed secret.
 
         Raises:
-            UnsealFailed: it is damaged, of another context, or of an unknown key.
+            UnsealFailed: it is damaged, of another context, of an unknown key, or of a damaged one.
             StoreUnavailable: its key is unknown and the keys cannot be read again, or it cannot be opened now.
         """
         cipher = self._ciphers.get(sealed.key_id)
@@ -108,6 +110,8 @@ class Keyring:
             cipher = self._ciphers.get(sealed.key_id)
             if cipher is None:
                 self._refuse_awaited(sealed.key_id)
+                if sealed.key_id in self._found.damaged:
+                    raise UnsealFailed(f"a secret is sealed with the damaged key {sealed.key_id}")
                 raise UnsealFailed("a sealed secret is of an unknown key")
         return cipher.open(sealed.blob, context=context)
 
@@ -170,7 +174,7 @@ class Keyring:
             return self._ciphers[key_id]
         except KeyError:  # an older key would open again what a rotation meant to end
             self._refuse_awaited(key_id)
-            raise UnsealFailed(f"the current sealing key {key_id} does not open") from None
+            raise UnsealFailed(f"the current sealing key {key_id} is damaged: it does not open") from None
 
     def _is_old(self) -> bool:
         return self._clock.monotonic_s() - self._read_at_s > _MAX_AGE_S
@@ -201,7 +205,10 @@ class Keyring:
         records = await self._keys.all()
         # A key that was removed is out at once, however long the root key's service takes for new ones.
         self._use(self._found.still_in(records))
-        self._found = await self._found.opened(records, self._root_key)
+        again = began_at_s - self._damaged_again_at_s >= _DAMAGED_AGAIN_S
+        if again:
+            self._damaged_again_at_s = began_at_s
+        self._found = await self._found.opened(records, self._root_key, damaged_again=again)
         self._use(self._found.by_id)
         self._records = {
             purpose: tuple(record for record in records if record.purpose is purpose) for purpose in KeyPurpose

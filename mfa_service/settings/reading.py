@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from marshmallow import ValidationError
 
 from mfa_service.errors import SettingsInvalid
+from mfa_service.settings import secret_files
 from mfa_service.settings.catalogue import CATALOGUE, PREFIX
 from mfa_service.settings.sections import Settings
 
@@ -45,7 +46,8 @@ def load(*, config_path: Path | None, environment: Mapping[str, str], flags: Map
         flags: dotted key → value; a text is read as the environment's are, and None counts as not given.
 
     Returns:
-        The settings and the warnings, one for each `MFA_…` variable that is no setting (`MFA_TEST_…` aside).
+        The settings and the warnings, one for each `MFA_…` variable that is no setting (`MFA_TEST_…` aside), and for
+        each secret's file that is open to others.
 
     Raises:
         SettingsInvalid: a file cannot be read, a key is unknown, a value is bad or contradicts another; the text is
@@ -88,24 +90,11 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[_Given]:
     for variable, entry in _BY_FILE_VARIABLE.items():
         if variable in environment and entry.variable not in environment:
             origin = f"environment variable {variable}"
-            yield _Given(entry.key, _content(environment[variable], origin), origin)
+            yield _Given(entry.key, secret_files.content(Path(environment[variable]), origin), origin)
     for variable, entry in _BY_VARIABLE.items():
         if variable in environment:
             value = entry.kind.from_text(environment[variable])
             yield _Given(entry.key, value, f"environment variable {variable}")
-
-
-def _content(path: str, origin: str) -> str:
-    """Return what a secret's file holds, without the line end that editors put after it."""
-    try:
-        content = Path(path).read_text(encoding="utf-8").removesuffix("\n")
-    except OSError as error:
-        raise SettingsInvalid(f"{origin}: the file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsInvalid(f"{origin}: the file is not UTF-8") from None
-    if not content:  # a secret that failed to arrive must not turn into the default
-        raise SettingsInvalid(f"{origin}: the file is empty")
-    return content
 
 
 def _from_flags(flags: Mapping[str, object]) -> Iterator[_Given]:
@@ -198,6 +187,11 @@ def _warnings(environment: Mapping[str, str]) -> Iterator[str]:
     for variable in sorted(environment):
         if variable.startswith(PREFIX) and not variable.startswith(_TEST_PREFIX) and variable not in known:
             yield f"environment variable {_visible(variable)} is no setting and was ignored"
+    for variable, entry in _BY_FILE_VARIABLE.items():
+        if variable in environment and entry.variable not in environment:
+            warning = secret_files.warning(Path(environment[variable]), f"environment variable {variable}")
+            if warning is not None:
+                yield warning
 
 
 def _visible(text: str) -> str:

@@ -33,6 +33,12 @@ class Http:
         pattern=f"(?:{_URL})?",
         bounds="an http or https URL without a slash at its end; empty to make it of host and port",
     )
+    max_requests: int = whole(
+        512,
+        "Requests that a worker works on at once, of which one application gets three quarters; beyond: 503.",
+        least=16,
+        most=65_536,
+    )
     max_body_bytes: int = whole(16_384, "Largest request body, in bytes.", least=1_024, most=1_048_576)
     header_timeout_s: int = whole(10, "A request's head must be complete after so many seconds.", least=1, most=60)
     body_timeout_s: int = whole(10, "A request's body must be complete after so many seconds.", least=1, most=60)

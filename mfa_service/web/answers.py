@@ -22,6 +22,7 @@ class Answer:
         headers: fields beyond those of every answer.
         content_type: of the body.
         closes: whether the connection ends with it.
+        pause_s: for which the connection takes no further request after it.
     """
 
     status: int
@@ -29,6 +30,7 @@ class Answer:
     headers: Headers = ()
     content_type: str = JSON
     closes: bool = False
+    pause_s: float = 0.0
 
 
 def answer(status: int, content: object, headers: Headers = ()) -> Answer:

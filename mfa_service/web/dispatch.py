@@ -15,6 +15,7 @@ from mfa_service.web import bodies, paths, tracing
 from mfa_service.web.answers import Answer, WireFormat
 from mfa_service.web.credentials import bearer_token
 from mfa_service.web.limits import Limits
+from mfa_service.web.places import Places
 from mfa_service.web.problems import error_answer, problem_of
 from mfa_service.web.refusals import MalformedRequest, MethodNotAllowed
 from mfa_service.web.replies import Reply
@@ -68,7 +69,7 @@ class Dispatch:
         request_log: takes one line a request.
         fault_log: takes what operators must see.
         bind_trace_id: called with each request's trace id, in the request's own context, before anything else.
-        limits: of bodies.
+        limits: of bodies, and of requests under way.
         quotas: how much each application may ask; None sets no limit.
     """
 
@@ -93,6 +94,7 @@ class Dispatch:
         self._fault_log = fault_log
         self._bind_trace_id = bind_trace_id
         self._limits = limits
+        self._places = Places(limits.requests)
         self._quotas = quotas
         self._wire = WireFormat()
 
@@ -143,7 +145,13 @@ class Dispatch:
                 most_bytes=self._limits.body_bytes,
                 timeout_s=self._limits.body_timeout_s,
             )
-        return await route.handler(call)
+        # Not before the body is here: a slow one would keep a place from others for as long as it may take.
+        holder = call.client_id  # the token call's handler changes it
+        self._places.take(holder)
+        try:
+            return await route.handler(call)
+        finally:
+            self._places.leave(holder)
 
     def _error_answer(self, error: Exception, call: Call, trace_id: str) -> Answer:
         problem = problem_of(error)

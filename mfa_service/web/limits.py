@@ -8,6 +8,7 @@ class Limits:
     """How much, and for how long, a connection may ask for.
 
     Attributes:
+        requests: that are worked on at once, of which one application gets three quarters; beyond, they are refused.
         body_bytes: of a request's body.
         target_bytes: of a request target. No other limit is equal to it: the parser names the limit, not the line.
         field_bytes: of one header field.
@@ -21,6 +22,7 @@ class Limits:
         linger_s: for which the rest of an unread body is taken and thrown away, so that the caller gets its answer.
     """
 
+    requests: int = 512
     body_bytes: int = 16_384
     target_bytes: int = 8_190
     field_bytes: int = 8_192

@@ -5,7 +5,7 @@ Messages are also `error_description`s (RFC 6749 §5.2): printable ASCII without
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from mfa_service import errors
 from mfa_service.web import answers, refusals
@@ -13,6 +13,7 @@ from mfa_service.web.answers import Answer, Headers
 
 _INVALID_TOKEN: Headers = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)
 _SOON: Headers = (("Retry-After", "1"),)
+_OVERLOAD_PAUSE_S: Final = 0.5  # callers who heed no Retry-After would take all the time with being refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Problem:
         headers: fields of the answer.
         oauth_error: the `error` that the token call adds (RFC 6749 §5.2).
         closes: whether the connection ends with the answer.
+        pause_s: for which the connection takes no further request after the answer.
         alarm: whether an operator must see to it.
     """
 
@@ -35,6 +37,7 @@ class Problem:
     headers: Headers = ()
     oauth_error: str = "invalid_request"
     closes: bool = False
+    pause_s: float = 0.0
     alarm: bool = False
 
 
@@ -151,6 +154,7 @@ TABLE: Mapping[type[Exception], Problem | Callable[[Any], Problem]] = {
     errors.DeviceNotUsable: Problem(
         404, "100016", "The user has no active device of this name: choose another one or activate it."
     ),
+    refusals.Overloaded: replace(_UNAVAILABLE, pause_s=_OVERLOAD_PAUSE_S),
     refusals.NoSuchRoute: Problem(404, "10034", "Nothing is at this path: check it against the API description."),
     refusals.MethodNotAllowed: _method_not_allowed,
     refusals.BodyTooLarge: Problem(413, "10034", "The body is too large: send less.", closes=True),
@@ -196,4 +200,5 @@ def error_answer(error: Exception, *, problem: Problem, trace_id: str, now_ms: i
     if oauth:
         content["error"] = problem.oauth_error
         content["error_description"] = problem.message
-    return replace(answers.answer(problem.status, content, problem.headers), closes=problem.closes)
+    given = answers.answer(problem.status, content, problem.headers)
+    return replace(given, closes=problem.closes, pause_s=problem.pause_s)

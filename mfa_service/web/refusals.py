@@ -37,6 +37,10 @@ class NoSuchRoute(Refusal):
     """Nothing is at this path."""
 
 
+class Overloaded(Refusal):
+    """As many requests are under way as this worker, or the application's part of it, has places for."""
+
+
 class MethodNotAllowed(Refusal):
     """The path exists and the method is not one of its own.
 

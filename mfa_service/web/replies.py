@@ -60,7 +60,7 @@ class Reply(web.StreamResponse):
         )
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write the whole answer.
+        """Write the whole answer, and pause after it where it says so.
 
         Raises:
             ConnectionError: the caller is gone, or did not take the answer in time.
@@ -82,6 +82,8 @@ class Reply(web.StreamResponse):
             except TimeoutError:
                 transport.abort()
                 raise ConnectionAbortedError("the caller does not read") from None
+        if self._given.pause_s and self._stays_open:
+            await asyncio.sleep(self._given.pause_s)
 
     def message(self, *, connection: str | None, without_body: bool = False) -> bytes:
         """Return the answer's bytes."""

@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 from mfa_service import app, opening, sealing
 from mfa_service.access import keysets
 from mfa_service.access.applications import new_application
-from mfa_service.cli import main
+from mfa_service.cli import main, walking
 from mfa_service.model import (
     SCOPE_ENROLL,
     Acceptance,
@@ -39,7 +39,7 @@ from mfa_service.model import (
 )
 from mfa_service.ops import folder
 from mfa_service.settings import Guessing, Settings, default_toml
-from mfa_service.stores.sql import Registry, schema
+from mfa_service.stores.sql import Registry, schema, sqlite
 from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
 from tests.servers.service_process import plain_environment, running
 
@@ -395,6 +395,12 @@ class TestKeys:
         assert printed == f"{new['id']} seals from now on\n"
         assert (old["status"], new["status"]) == ("old", "current")
 
+    def test_a_registrys_first_signing_key_signs_at_once_whatever_its_lead(self) -> None:
+        printed = run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "600").stdout
+        [first] = (one for one in shown("keys", "list") if one["purpose"] == "signing")
+        assert printed == f"{first['id']} is published and signs from now on\n"
+        assert (first["status"], first["active_from"]) == ("current", first["created_at"])
+
     def test_a_new_signing_key_is_published_before_it_signs(self) -> None:
         run("keys", "rotate", "signing", "--algorithm", "ES256", "--lead-s", "0")
         printed = run("keys", "rotate", "signing", "--algorithm", "EdDSA").stdout
@@ -474,6 +480,84 @@ class TestKeys:
             refusal = run("keys", "reseal", exit_code=1).stderr
             assert f"do not open and stay as they are: {ids[1]}\n" in refusal
             assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [1, 2]
+
+    def test_a_damaged_secret_that_came_in_place_of_another_is_named_in_its_place(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = sealed_devices(3)
+        execute("UPDATE devices SET secret = x'00' WHERE id = ?", ids[1])
+        run("keys", "rotate", "sealing")
+        replace = SqlSealedDevices.replace
+
+        async def changed_meanwhile(self: SqlSealedDevices, changes: Sequence[Resealed]) -> None:
+            execute("DELETE FROM devices WHERE id = ?", ids[1])
+            execute("UPDATE devices SET secret = x'00' WHERE id = ?", ids[0])
+            await replace(self, changes)
+
+        monkeypatch.setattr(SqlSealedDevices, "replace", changed_meanwhile)
+        monkeypatch.setattr(walking, "_SEALED_BEFORE_S", 0)
+        assert f"do not open and stay as they are: {ids[0]}\n" in run("keys", "reseal", exit_code=1).stderr
+
+    def test_a_secret_that_opens_is_not_taken_for_a_damaged_one_that_has_gone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = sealed_devices(3)
+        execute("UPDATE devices SET secret = x'00' WHERE id = ?", ids[1])
+        run("keys", "rotate", "sealing")
+        replace = SqlSealedDevices.replace
+        calls = 0
+
+        async def changed_meanwhile(self: SqlSealedDevices, changes: Sequence[Resealed]) -> None:
+            nonlocal calls
+            calls += 1
+            execute("DELETE FROM devices WHERE id = ?", ids[1])
+            # As if a worker had written the others with the older key meanwhile: those rows are left alone.
+            await replace(self, [one for one in changes if calls == 2 or one.device_id == ids[2]])
+
+        monkeypatch.setattr(SqlSealedDevices, "replace", changed_meanwhile)
+        monkeypatch.setattr(walking, "_SEALED_BEFORE_S", 0)
+        assert run("keys", "reseal").stdout == "every device's secret is sealed with the current key\n"
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 2]
+
+    def test_a_key_that_is_retired_while_secrets_are_sealed_with_it_stops_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sealed_devices(3)
+        run("keys", "rotate", "sealing")
+        [_, second] = (one["id"] for one in shown("keys", "list") if one["purpose"] == "sealing")
+        replace = SqlSealedDevices.replace
+        calls = 0
+
+        async def retired_meanwhile(self: SqlSealedDevices, changes: Sequence[Resealed]) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await asyncio.to_thread(run, "keys", "rotate", "sealing")
+                age_keys()
+                await asyncio.to_thread(run, "keys", "retire", second)
+            await replace(self, changes)
+
+        monkeypatch.setattr(SqlSealedDevices, "replace", retired_meanwhile)
+        run("keys", "reseal")
+        assert calls == 2
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 3]
+
+    def test_a_file_that_another_process_writes_to_is_told_of_and_nothing_changes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sealed_devices(3)
+        run("keys", "rotate", "sealing")
+        path = SETTINGS.data_dir / "registry.sqlite3"
+        monkeypatch.setattr(sqlite, "_DURABLE", ("PRAGMA busy_timeout = 5", *sqlite._DURABLE[1:]))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            elsewhere = f"database.url=sqlite+aiosqlite:///{path}"  # whose schema no command but its own upgrades
+            refusal = run("--set", elsewhere, "keys", "reseal", exit_code=1).stderr
+        assert refusal == (
+            "Error: database: another process writes to it, for too long; what is done stays done: "
+            "run it again to go on\n"
+        )
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [3, 0]
 
     def test_a_signing_key_stays_while_its_tokens_may_live_unless_they_are_to_go_with_it(self) -> None:
         for _ in range(2):

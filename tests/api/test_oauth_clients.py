@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,7 +12,7 @@ import jwt
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
-from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from joserfc.jwk import KeySet
 from oauthlib.oauth2 import BackendApplicationClient
@@ -20,7 +21,7 @@ from yarl import URL
 
 from mfa_service.model import SCOPE_ENROLL
 from tests.api.conftest import Serve
-from tests.api.service import BASE, Caller, Service
+from tests.api.service import BASE, Caller, Service, serving
 from tests.clocks import ManualClock
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
@@ -74,6 +75,45 @@ async def test_authlib_finds_the_service_gets_a_token_and_calls(serve: Serve, me
         assert (token["token_type"], token.is_expired()) == ("Bearer", False)
         answer = await client.get(f"{PUBLIC_URL}{DEVICES}")
         assert (answer.status_code, answer.json()["code"]) == (404, NO_DEVICE)
+
+
+async def discovered(service: Service, url: str) -> AuthorizationServerMetadata:
+    """Find an issuer by its URL as RFC 8414 §3 says.
+
+    Raises:
+        ValueError: its metadata is none, or that of another issuer (§3.3).
+    """
+    async with httpx2.AsyncClient(transport=Proxy(service)) as plain:
+        metadata = AuthorizationServerMetadata((await plain.get(get_well_known_url(url, external=True))).json())
+    metadata.validate()
+    if metadata["issuer"] != url:
+        raise ValueError("the metadata is another issuer's")
+    return metadata
+
+
+async def test_a_strict_client_discovers_the_service_by_its_public_issuer_alone(serve: Serve) -> None:
+    named = await serve({"http.public_url": PUBLIC_URL, "tokens.public_issuer": PUBLIC_URL})
+    metadata = await discovered(named, PUBLIC_URL)
+    assert metadata["token_endpoint"] == f"{PUBLIC_URL}{BASE}/oauth2/token"
+
+
+async def test_without_a_public_issuer_there_is_nothing_to_discover(serve: Serve) -> None:
+    unnamed = await serve({"http.public_url": PUBLIC_URL})
+    with pytest.raises(ValueError, match="issuer"):
+        await discovered(unnamed, PUBLIC_URL)
+
+
+async def test_a_public_issuer_ends_the_tokens_before_it_and_a_new_one_is_there_for_the_asking(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with serving(tmp_path, clock) as before:
+        shop = await before.onboard()
+        old = await shop.bearer()
+    async with serving(tmp_path, clock, {"tokens.public_issuer": PUBLIC_URL}) as after:
+        response = await after.send("GET", "/users/alice/mfadevices", headers=old)
+        assert response.outcome == (401, "10002")
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+        assert (await Caller(after, shop.application, shop.client_secret).devices()).outcome == (404, NO_DEVICE)
 
 
 async def test_authlib_renews_a_token_that_has_ended(service: Service, shop: Caller, clock: ManualClock) -> None:

@@ -218,6 +218,8 @@ def faults() -> dict[str, Act]:
         "garbage": answering(b"\x00\xff{"),
         "a page": answering(b"<html>sign in</html>"),
         "no key set": answering({"error": "x"}),
+        "no keys": answering({"keys": []}),
+        "no key that is taken": answering({"keys": [{"kty": "oct", "kid": "first", "k": "AAAA"}]}),
         "too many keys": answering(key_set),
         "fifty mebibytes": pouring(50, poured=[]),
         "fifty mebibytes announced": pouring(50, poured=[], announced=True),

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import sqlalchemy as sa
@@ -98,6 +98,17 @@ async def test_a_registered_device_is_read_back_as_it_was_given(stage: Stage) ->
     assert await stage.registry.devices.get("d1") == expected
     assert await stage.registry.devices.find(ALICE, "phone") == expected
     assert await stage.registry.devices.all_of(ALICE) == [expected]
+
+
+async def test_users_listed_at_once_each_get_their_own_devices_in_the_order_of_registration(stage: Stage) -> None:
+    others = Owner("shop", "bob"), Owner("bank", "alice")
+    await register(stage, replace(new("second", "d1"), created_at_ms=8))
+    await register(stage, new("first", "d2"))
+    for number, owner in enumerate(others, start=3):
+        await register(stage, new("phone", f"d{number}", owner))
+    owners = (ALICE, *others, Owner("bank", "bob"), ALICE)
+    listed = await asyncio.gather(*(stage.registry.devices.all_of(owner) for owner in owners))
+    assert [[one.id for one in found] for found in listed] == [["d2", "d1"], ["d3"], ["d4"], [], ["d2", "d1"]]
 
 
 async def test_a_part_of_a_device_is_what_the_whole_one_has(stage: Stage) -> None:

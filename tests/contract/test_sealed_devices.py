@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mfa_service.errors import RowLocked, StoreUnavailable
+from mfa_service.errors import KeyRetired, RowLocked
 from mfa_service.model import NewDevice, Owner, Resealed, SealedDevice, SealedSecret, TotpParameters
 from mfa_service.stores.sql import sealed_devices
 from tests.contract.sql_stores import KEY, Stage
@@ -57,7 +57,7 @@ async def test_a_secret_that_is_not_what_it_was_stays(stage: Stage, was: SealedS
 async def test_of_a_page_all_secrets_are_replaced_or_none(stage: Stage) -> None:
     await registered(stage, "a", "b")
     changes = [Resealed("a", OLD, ANEW), Resealed("b", OLD, SealedSecret("no key", b"sealed"))]
-    with pytest.raises(StoreUnavailable, match="a sealing key was retired meanwhile"):
+    with pytest.raises(KeyRetired, match="a sealing key was retired meanwhile"):
         await stage.registry.sealed_devices.replace(changes)
     assert await secrets(stage) == {"a": OLD, "b": OLD}
 
@@ -70,6 +70,16 @@ async def test_the_devices_that_need_each_key_are_counted_over_pages(
     await registered(stage, *"abcde")
     await stage.registry.sealed_devices.replace([Resealed("b", OLD, ANEW), Resealed("e", OLD, ANEW)])
     assert await stage.registry.sealed_devices.per_key() == {"k1": 3, "k2": 2}
+
+
+async def test_some_of_the_devices_that_need_a_key_are_named(stage: Stage) -> None:
+    await registered(stage, *"abcde")
+    await stage.registry.sealed_devices.replace([Resealed("b", OLD, ANEW), Resealed("e", OLD, ANEW)])
+    assert sorted(await stage.registry.sealed_devices.needing("k1", limit=9)) == ["a", "c", "d"]
+    some = await stage.registry.sealed_devices.needing("k1", limit=2)
+    assert len(some) == 2
+    assert set(some) < {"a", "c", "d"}
+    assert await stage.registry.sealed_devices.needing("no key", limit=9) == []
 
 
 async def test_a_file_that_another_process_writes_to_is_told_apart_from_one_out_of_reach(stage: Stage) -> None:

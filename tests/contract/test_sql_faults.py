@@ -40,6 +40,7 @@ READING: dict[str, Call] = {
     "now_ms": lambda registry: registry.now_ms(),
     "sealed_devices.after": lambda registry: registry.sealed_devices.after("", limit=1),
     "sealed_devices.per_key": lambda registry: registry.sealed_devices.per_key(),
+    "sealed_devices.needing": lambda registry: registry.sealed_devices.needing("k1", limit=1),
 }
 WRITING: dict[str, Call] = {
     "devices.register": lambda registry: registry.devices.register(PHONE, pending_ttl_s=900, max_per_user=5),

@@ -33,8 +33,32 @@ $$
 """
 _TRIGGER = "CREATE TRIGGER note AFTER UPDATE ON devices FOR EACH ROW EXECUTE FUNCTION note()"
 
-STATEMENTS = (_TABLE, _FUNCTION, _TRIGGER)
-"""What makes a registry on PostgreSQL keep the ledger."""
+# SQLite has no variables: one trigger for each mark.
+_FILE_TABLE = """
+CREATE TABLE ledger (
+    number integer PRIMARY KEY, device_id text, mark text, step bigint, auth_id text,
+    failures integer, locked_until_ms bigint, at_ms bigint
+)
+"""
+_FILE_TRIGGER = """
+CREATE TRIGGER note_{mark} AFTER UPDATE ON devices WHEN {condition}
+BEGIN
+    INSERT INTO ledger (device_id, mark, step, auth_id, failures, locked_until_ms, at_ms)
+    VALUES (NEW.id, '{mark}', NEW.last_step, NEW.last_auth_id, NEW.failures, NEW.locked_until_ms,
+            CAST((julianday('now') - 2440587.5) * 86400000 AS integer));
+END
+"""
+_FILE_ACCEPTED = "(NEW.last_step, NEW.last_auth_id) IS NOT (OLD.last_step, OLD.last_auth_id)"
+_FILE_CHARGED = f"NOT ({_FILE_ACCEPTED}) AND NEW.failures > OLD.failures"
+
+
+def statements(database_url: str) -> tuple[str, ...]:
+    """Return what makes a registry keep the ledger."""
+    if sa.make_url(database_url).get_backend_name() == "sqlite":
+        conditions = {Mark.ACCEPTED: _FILE_ACCEPTED, Mark.CHARGED: _FILE_CHARGED}
+        triggers = (_FILE_TRIGGER.format(mark=mark, condition=condition) for mark, condition in conditions.items())
+        return (_FILE_TABLE, *triggers)
+    return (_TABLE, _FUNCTION, _TRIGGER)
 
 
 async def read(database_url: str) -> list[Entry]:

@@ -211,7 +211,7 @@ def site(folder: Path, *, database_url: str, redis_url: str, drain_s: int = 0) -
         "MFA_OPS_PORT": "0",
     }
     applications = asyncio.run(_set_up(environment))
-    postgres.execute(database_url, *ledger.STATEMENTS)
+    postgres.execute(database_url, *ledger.statements(database_url))
     with contextlib.ExitStack() as stack:
         nodes = []
         for name in ("one", "two"):  # at once: the first start of either may find the other's keys

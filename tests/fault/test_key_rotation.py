@@ -1,22 +1,28 @@
-"""Keys take over from one another on two nodes of several workers, and no request fails."""
+"""Keys take over from one another on two nodes of several workers, and no request fails.
+
+The nodes share a PostgreSQL server, or an SQLite file beside a Redis.
+"""
 
 import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.contract.sql_stores import sqlite_url
 from tests.fault.client import Caller, calling
 from tests.fault.enrolment import enrolled, spendable_steps
 from tests.fault.load import visited
-from tests.fault.nodes import Node, Site
+from tests.fault.nodes import Node, Site, site
 from tests.fault.outcomes import OK, OPENED
 from tests.servers import postgres
 
@@ -25,6 +31,16 @@ VISITS_PER_S = 8
 """Beside commands, each of which costs as much as many requests to start."""
 NOTICED_WITHIN_S = 1.2
 """A second for a worker to read the keys again, and what it takes to do so."""
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def either(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Iterator[Site]:
+    """Two nodes on either database."""
+    if request.param == "postgresql":
+        yield cast("Site", request.getfixturevalue("two_nodes"))
+        return
+    with site(tmp_path, database_url=sqlite_url(tmp_path / "registry.sqlite3"), redis_url=redis_url) as running:
+        yield running
 
 
 async def command(node: Node, *arguments: str) -> str:
@@ -112,30 +128,32 @@ async def test_signing_keys_take_over_under_load_and_no_token_is_refused(two_nod
             await enrolled(callers[0], [node])
 
 
-async def test_sealing_keys_take_over_and_the_old_one_is_retired_under_load(two_nodes: Site) -> None:
-    one, two = two_nodes.nodes
-    async with calling(two_nodes) as callers:
-        device, _ = await enrolled(callers[0], two_nodes.nodes)
+async def test_sealing_keys_take_over_and_the_old_one_is_retired_under_load(either: Site) -> None:
+    one, two = either.nodes
+    async with calling(either) as callers:
+        device, _ = await enrolled(callers[0], either.nodes)
         [*_, old] = await keys(one, "sealing")
-        async with visited(callers, two_nodes.nodes, visits_per_s=VISITS_PER_S) as load:
+        earlier = len(either.history.records)
+        async with visited(callers, either.nodes, visits_per_s=VISITS_PER_S) as load:
             await asyncio.sleep(1)
             await command(one, "keys", "rotate", "sealing")
             await asyncio.sleep(NOTICED_WITHIN_S)
-            [[since_ms]] = await rows(two_nodes, "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+            [[since_ms]] = await rows(either, "SELECT max(created_at_ms) FROM devices")
             await asyncio.sleep(1)
             [*_, new] = await keys(two, "sealing")
             resealing = asyncio.create_task(command(two, "keys", "reseal"))
-            sealed = await rows(two_nodes, f"SELECT DISTINCT key_id FROM devices WHERE created_at_ms > {since_ms}")  # noqa: S608  a number
+            sealed = await rows(either, f"SELECT DISTINCT key_id FROM devices WHERE created_at_ms > {since_ms}")  # noqa: S608  a number
             assert [row.key_id for row in sealed] == [new["id"]]
             assert "sealed with the current key" in await resealing
-            await age_keys(two_nodes, seconds=61)
+            await age_keys(either, seconds=61)
             await command(one, "keys", "retire", old["id"])
             await asyncio.sleep(NOTICED_WITHIN_S)
         assert load.diverted() == []
+        assert [one for one in either.history.records[earlier:] if one.is_unknown] == []
         assert [key["id"] for key in await keys(one, "sealing")] == [new["id"]]
-        assert [row.key_id for row in await rows(two_nodes, "SELECT DISTINCT key_id FROM devices")] == [new["id"]]
+        assert [row.key_id for row in await rows(either, "SELECT DISTINCT key_id FROM devices")] == [new["id"]]
         opened = await callers[0].initiate(one, device)
         assert opened.outcome == OPENED
         step = spendable_steps()[-1]
         assert (await callers[0].validate(two, opened.auth_id, device, step)).outcome == OK
-        await load.look_back(two_nodes.nodes)
+        await load.look_back(either.nodes)

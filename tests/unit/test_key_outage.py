@@ -1,4 +1,4 @@
-"""What becomes of keys while the service that holds the root key is away."""
+"""What becomes of keys while the service that holds the root key is away, or refuses to open them."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mfa_service.access.keysets import SigningKeys, establish_signing_key, new_signing_key
-from mfa_service.errors import StoreUnavailable
+from mfa_service.errors import StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose, KeyRecord
 from mfa_service.sealing import Keyring, establish, new_sealing_key, rotate
 from tests.clocks import ManualClock
@@ -14,7 +14,7 @@ from tests.unit.access.fakes import MemoryKeys, root_key
 
 
 class KeyService:
-    """A root key held elsewhere, which can be out of reach or silent; it counts how often it was asked in vain."""
+    """A root key held elsewhere, which can be out of reach or silent, or refuse; it counts how often it was in vain."""
 
     def __init__(self) -> None:
         self._root_key = root_key()
@@ -22,6 +22,7 @@ class KeyService:
         self.answers = asyncio.Event()
         self.answers.set()
         self.out_of_reach = False
+        self.refuses = False
         self.asked_in_vain = 0
 
     async def wrap(self, key: bytes, *, context: bytes) -> bytes:
@@ -33,6 +34,9 @@ class KeyService:
         if self.out_of_reach:
             self.asked_in_vain += 1
             raise StoreUnavailable
+        if self.refuses:
+            self.asked_in_vain += 1
+            raise UnsealFailed
         return await self._root_key.unwrap(wrapped, context=context)
 
 
@@ -147,3 +151,50 @@ async def test_without_the_registry_nothing_is_sealed_with_keys_older_than_a_sec
     clock.advance(2)
     with pytest.raises(StoreUnavailable):
         await keyring.seal(b"secret", context=b"context")
+
+
+async def test_a_key_that_was_refused_opens_within_a_minute_of_the_services_being_mended(
+    keyring: Keyring, operator: Keyring, service: KeyService, clock: ManualClock
+) -> None:
+    service.refuses = True
+    new = await rotated_sealing(operator, active_from_ms=0)
+    await operator.refresh()
+    sealed = await operator.seal(b"secret", context=b"context")
+    for _ in range(180):  # three minutes, with requests all the time
+        clock.advance(1)
+        await keyring.refresh()
+        for _ in range(3):
+            with pytest.raises(UnsealFailed, match=f"the damaged key {new.id}"):
+                await keyring.unseal(sealed, context=b"context")
+            with pytest.raises(UnsealFailed, match=f"the current sealing key {new.id} is damaged"):
+                await keyring.seal(b"another", context=b"context")
+    assert service.asked_in_vain in (3, 4)
+    service.refuses = False
+    for _ in range(60):
+        clock.advance(1)
+        await keyring.refresh()
+    assert keyring.damaged == frozenset()
+    assert await keyring.unseal(sealed, context=b"context") == b"secret"
+    assert (await keyring.seal(b"another", context=b"context")).key_id == new.id
+
+
+async def test_a_refused_key_that_is_asked_for_again_while_the_service_is_away_stays_refused(
+    keyring: Keyring, operator: Keyring, service: KeyService, clock: ManualClock
+) -> None:
+    service.refuses = True
+    for _ in range(2):
+        await rotated_signing(operator)
+        await operator.refresh()
+    await keyring.refresh()
+    refused = keyring.damaged
+    assert len(refused) == 2
+    service.refuses, service.out_of_reach, service.asked_in_vain = False, True, 0
+    for _ in range(60):
+        clock.advance(1)
+        await keyring.refresh()
+    assert (keyring.damaged, keyring.awaited) == (refused, frozenset())
+    assert service.asked_in_vain == 1
+    new = await rotated_signing(operator)
+    with pytest.raises(StoreUnavailable):
+        await keyring.refresh()
+    assert (keyring.damaged, keyring.awaited) == (refused, frozenset({new.id}))

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
-from mfa_service.errors import KeyRotated, RowLocked, StoreUnavailable, UnsealFailed
+from mfa_service.errors import KeyRetired, KeyRotated, RowLocked, StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose, KeyRecord, Owner, Resealed, SealedDevice, SealedSecret, TotpParameters
 from mfa_service.sealing import Keyring, device_context, establish, new_sealing_key, reseal, retirement_ms, rotate
 from mfa_service.settings.catalogue import CATALOGUE
@@ -18,13 +18,19 @@ PARAMETERS = TotpParameters()
 
 
 class MemorySealedDevices:
-    """`SealedDevices` in memory, with a row or two that somebody else holds or changes at a bad moment."""
+    """`SealedDevices` in memory, with a row or two that somebody else holds or changes at a bad moment.
+
+    Attributes:
+        retire: is called once before each of the next transactions, whose key has gone when it returns.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[str, SealedDevice] = {}
         self.held_for = 0
         self.transactions: list[int] = []
         self.before_replacing: dict[str, SealedSecret] = {}
+        self.retire: list[Callable[[str], Awaitable[None]]] = []
+        self.pages: list[str] = []
 
     async def add(self, keyring: Keyring, device_id: str) -> None:
         owner = Owner("shop", f"user {device_id}")
@@ -32,12 +38,16 @@ class MemorySealedDevices:
         self.rows[device_id] = SealedDevice(device_id, owner, PARAMETERS, sealed)
 
     async def after(self, device_id: str, *, limit: int) -> Sequence[SealedDevice]:
+        self.pages.append(device_id)
         return [self.rows[one] for one in sorted(self.rows) if one > device_id][:limit]
 
     async def replace(self, changes: Sequence[Resealed]) -> None:
         if self.held_for:
             self.held_for -= 1
             raise RowLocked
+        if changes and self.retire:
+            await self.retire.pop()(changes[0].becomes.key_id)
+            raise KeyRetired
         for device_id, secret in self.before_replacing.items():
             self.rows[device_id] = replace(self.rows[device_id], secret=secret)
         self.transactions.append(len(changes))
@@ -47,6 +57,9 @@ class MemorySealedDevices:
                 self.rows[change.device_id] = replace(row, secret=change.becomes)
 
     async def per_key(self) -> Mapping[str, int]:
+        raise NotImplementedError
+
+    async def needing(self, key_id: str, *, limit: int) -> Sequence[str]:
         raise NotImplementedError
 
 
@@ -213,6 +226,41 @@ async def test_a_rotation_on_the_way_holds_for_what_follows(
             clock.advance(1.001)
     assert devices.rows["000"].secret.key_id == first.id
     assert devices.rows["200"].secret.key_id == second
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_page_whose_new_key_is_retired_before_it_is_written_is_sealed_once_more(
+    keys: MemoryKeys, keyring: Keyring, devices: MemorySealedDevices, clock: ManualClock, times: int
+) -> None:
+    for number in range(450):
+        await devices.add(keyring, f"{number:03}")
+    await rotated(keyring)
+    other = await another(keys, clock)
+
+    async def retire(key_id: str) -> None:
+        await rotated(other)
+        keys.remove(key_id)
+
+    async for _ in reseal(devices, keyring):
+        if devices.transactions == [200]:
+            devices.retire = [retire] * times
+    assert devices.transactions == [200, 200, 50]
+    assert devices.pages == ["", *["199"] * (times + 1), "399", "449"]
+    assert {devices.rows[f"{number:03}"].secret.key_id for number in range(200, 450)} == {other.sealing_key_id}
+
+
+async def test_a_page_whose_keys_go_again_and_again_is_given_up(keyring: Keyring, devices: MemorySealedDevices) -> None:
+    async def retire(_: str) -> None:
+        """The keys that are read afterwards are the same ones."""
+
+    await devices.add(keyring, "a")
+    before = devices.rows["a"]
+    await rotated(keyring)
+    devices.retire = [retire] * 100
+    with pytest.raises(KeyRetired):
+        await walked(devices, keyring)
+    assert len(devices.retire) == 96
+    assert devices.rows["a"] == before
 
 
 def test_a_signing_key_goes_when_no_token_of_its_is_left_whatever_the_settings_were() -> None:

@@ -332,6 +332,22 @@ async def test_a_damaged_sealing_key_is_refused_at_start(keys: MemoryKeys, clock
         await established(keys, clock)
 
 
+@pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
+async def test_a_sealing_key_of_another_length_is_a_damaged_one(
+    keys: MemoryKeys, keyring: Keyring, clock: ManualClock, length: int
+) -> None:
+    old = await keyring.seal(SECRET, context=CONTEXT)
+    material = KeyMaterial(os.urandom(16).hex(), "A256GCM", os.urandom(length))
+    await keyring.add(KeyPurpose.SEALING, material, generation=2)
+    await keyring.refresh()
+    assert keyring.damaged == {material.id}
+    assert await keyring.unseal(old, context=CONTEXT) == SECRET
+    with pytest.raises(UnsealFailed, match=f"the current sealing key {material.id} is damaged"):
+        await keyring.seal(SECRET, context=CONTEXT)
+    with pytest.raises(UnsealFailed, match=f"the current sealing key {material.id} is damaged"):
+        await established(keys, clock)
+
+
 @pytest.mark.parametrize(
     "moved",
     [

@@ -10,6 +10,7 @@ import pytest
 from mfa_service.errors import SettingsInvalid
 from mfa_service.settings import Loaded, Settings, default_toml, load, show
 from mfa_service.settings.catalogue import CATALOGUE
+from mfa_service.settings.secret_files import is_open_to_others
 
 CONFIG = Path(__file__).parents[2] / "config"
 SECRETS = {"keys.root", "vault.token", "database.url", "redis.url"}
@@ -130,6 +131,30 @@ class TestSecretFiles:
         assert "MFA_KEYS_ROOT_FILE" in refusal(environment={"MFA_KEYS_ROOT_FILE": str(tmp_path / "missing")})
         (tmp_path / "binary").write_bytes(b"\xff\xfe")
         assert "not UTF-8" in refusal(environment={"MFA_KEYS_ROOT_FILE": str(tmp_path / "binary")})
+
+    @pytest.mark.parametrize(("mode", "warns"), [(0o400, False), (0o600, False), (0o440, True), (0o644, True)])
+    def test_a_file_that_is_open_to_others_is_taken_with_one_warning(
+        self, tmp_path: Path, mode: int, *, warns: bool
+    ) -> None:
+        path = tmp_path / "root"
+        path.write_text("hunter2", encoding="utf-8")
+        path.chmod(mode)
+        environment = {"MFA_KEYS_ROOT_FILE": str(path)}
+        loaded = read(environment=environment)
+        assert loaded.settings.keys.root == "hunter2"
+        assert len(loaded.warnings) == warns
+        for warning in loaded.warnings:
+            assert warning.startswith("environment variable MFA_KEYS_ROOT_FILE: the file is open to others ")
+            assert all(part in warning for part in (f"(mode {mode:04o})", "chmod 400", "defaultMode: 0400", "fsGroup"))
+            assert "hunter2" not in warning
+            assert warning.isprintable()
+        assert read(environment={**environment, "MFA_KEYS_ROOT": "exact"}).warnings == []
+
+    def test_another_users_file_may_be_read_by_the_group_that_its_reader_needs(self) -> None:
+        closed = {0o400, 0o600, 0o700}
+        for mode in (0o400, 0o600, 0o700, 0o440, 0o640, 0o420, 0o410, 0o404, 0o444, 0o644, 0o401):
+            assert is_open_to_others(mode, is_own=True) == (mode not in closed)
+            assert is_open_to_others(mode, is_own=False) == (mode not in closed | {0o440, 0o640})
 
     def test_a_setting_that_is_no_secret_is_not_read_from_a_file(self) -> None:
         loaded = read(environment={"MFA_HTTP_PORT_FILE": "/nowhere"})

@@ -1,6 +1,8 @@
-"""Which URLs another issuer's documents are fetched from: `https`, and plain `http` on this machine alone."""
+"""Where another issuer's documents are fetched from: by `https`, and by plain `http` on this machine alone."""
 
 import ipaddress
+import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,6 +15,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _METADATA_SERVICES: Final = frozenset(
     map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
 )
+
+# IPv6 addresses whose last 32 bits are an IPv4 one that they may lead to (RFC 4291 §2.5.5, RFC 6052 §2.1).
+_ENDING_IN_IPV4: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
+_ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.ASCII | re.DOTALL)
+_PORTS: Final = {"http": 80, "https": 443}
+_NEVER_ASKED: Final = "leads to an address that is never asked"
+_THIS_MACHINE: Final = "leads to this machine"
 
 
 def refuse_unfit_issuer(issuer: str) -> None:
@@ -51,7 +60,10 @@ def parse(url: str) -> SplitResult:
         raise Unusable("must be of https, or of http on this machine")
     address = _literal(host)
     if address is not None and is_off_limits(address):
-        raise Unusable("leads to an address that is never asked")
+        raise Unusable(_NEVER_ASKED)
+    if "%" in host or (address is None and _ENDS_IN_NUMBER.fullmatch(host)):
+        # No name ends in a number: it is an address in a form that one reader takes for another than the next.
+        raise Unusable("is malformed")
     return parts
 
 
@@ -66,9 +78,32 @@ def parse_named(url: str, *, by: SplitResult) -> SplitResult:
         Unusable: as `parse`, or it leads an issuer elsewhere to this machine.
     """
     parts = parse(url)
-    if is_this_machine(parts.hostname or "") and not is_this_machine(by.hostname or ""):
-        raise Unusable("leads to this machine")
+    host = parts.hostname or ""
+    if not is_this_machine(by.hostname or ""):
+        address = _literal(host)
+        if is_this_machine(host) or (address is not None and leads_here(address)):
+            raise Unusable(_THIS_MACHINE)
     return parts
+
+
+def refuse_resolved(address: Address, host: str, port: int, *, by: SplitResult) -> None:
+    """Refuse an address that a name leads to.
+
+    Args:
+        address: what the name stands for now.
+        host: the name.
+        port: what is asked there.
+        by: the issuer's own URL. Where that leads to this machine, its own host and port may, and nothing else.
+
+    Raises:
+        Unusable: the address is never asked, or it leads an issuer elsewhere to this machine.
+    """
+    if is_off_limits(address):
+        raise Unusable(_NEVER_ASKED)
+    own = by.hostname or ""
+    is_own = (host.rstrip(".").lower(), port) == (own.rstrip("."), by.port or _PORTS[by.scheme])
+    if leads_here(address) and not is_own and not is_this_machine(own):
+        raise Unusable(_THIS_MACHINE)
 
 
 def is_same_origin(one: SplitResult, other: SplitResult) -> bool:
@@ -86,16 +121,21 @@ def is_this_machine(host: str) -> bool:
     return host == "localhost" if address is None else _mapped(address).is_loopback
 
 
+def leads_here(address: Address) -> bool:
+    """Whether a connection to an address could end on this machine, by whatever way of writing an IPv4 one in IPv6."""
+    return any(one.is_loopback or one.is_unspecified for one in _meanings(address))
+
+
 def is_off_limits(address: Address) -> bool:
     """Whether nothing is ever fetched from an address: link-local ones and those of clouds' metadata services."""
-    plain = _mapped(address)
-    return plain.is_link_local or plain.is_multicast or plain.is_unspecified or plain in _METADATA_SERVICES
-
-
-_PORTS: Final = {"http": 80, "https": 443}
+    return any(
+        one.is_link_local or one.is_multicast or one.is_unspecified or one in _METADATA_SERVICES
+        for one in _meanings(address)
+    )
 
 
 def _literal(host: str) -> Address | None:
+    """Return the address that a host is written as, or None where it is a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -105,3 +145,13 @@ def _literal(host: str) -> Address | None:
 def _mapped(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for (RFC 4291 §2.5.5.2), or the address itself."""
     return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def _meanings(address: Address) -> Iterator[Address]:
+    """Yield an address and every IPv4 one that a translator or tunnel may take it for."""
+    yield address
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.sixtofour is not None:
+            yield address.sixtofour
+        if any(address in network for network in _ENDING_IN_IPV4):
+            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

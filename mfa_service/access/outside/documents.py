@@ -12,7 +12,7 @@ class Unusable(Exception):
         details: what the log adds to them.
     """
 
-    def __init__(self, reason: str, **details: str) -> None:
+    def __init__(self, reason: str, **details: object) -> None:
         super().__init__(reason)
         self.details = details
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import SplitResult, urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,6 +16,7 @@ from yarl import URL
 
 from mfa_service.access.outside import addresses
 from mfa_service.access.outside.documents import Document, Unusable
+from mfa_service.hostnames import HostNames
 
 _MOST_BYTES: Final = 256 * 1024
 _WITHIN_S: Final = 5.0
@@ -62,11 +63,15 @@ class HttpFetch:
 
 
 @asynccontextmanager
-async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Open what documents are fetched with: no cookies, no proxy, no credentials, no connection kept."""
-    connector = aiohttp.TCPConnector(
-        limit=_CONNECTIONS, force_close=True, resolver=_Resolver(aiohttp.ThreadedResolver()), family=socket.AF_UNSPEC
-    )
+async def open_session(issuer: str, *, names: AbstractResolver | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open what an issuer's documents are fetched with: no cookies, no proxy, no credentials, no connection kept.
+
+    Args:
+        issuer: its identifier, a URL that `addresses` lets pass.
+        names: looks up the names of hosts; by default as the system does.
+    """
+    resolver = _Resolver(HostNames() if names is None else names, by=addresses.parse(issuer))
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS, force_close=True, resolver=resolver, family=socket.AF_UNSPEC)
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -102,24 +107,31 @@ def _max_age_s(cache_control: str) -> int | None:
 
 
 class _Resolver(AbstractResolver):
-    """Looks up names, and finds nothing at addresses that are never asked, whatever name leads there.
+    """Looks up names, and lets none pass that leads to where an issuer may not send anybody, whatever it is called.
 
     Args:
-        resolver: looks them up.
+        names: looks them up.
+        by: the issuer's own URL.
     """
 
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self._resolver = resolver
+    def __init__(self, names: AbstractResolver, *, by: SplitResult) -> None:
+        self._names = names
+        self._by = by
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of a name that may be asked."""
-        found = await self._resolver.resolve(host, port, family)
-        if any(addresses.is_off_limits(ipaddress.ip_address(one["host"])) for one in found):
-            raise OSError("the name leads to an address that is never asked")
+        """Return the addresses of a name that may be asked.
+
+        Raises:
+            Unusable: one of them may not be.
+            OSError: it has none.
+        """
+        found = await self._names.resolve(host, port, family)
+        for one in found:
+            addresses.refuse_resolved(ipaddress.ip_address(one["host"]), host, port, by=self._by)
         return found
 
     async def close(self) -> None:
         """End."""
-        await self._resolver.close()
+        await self._names.close()

@@ -33,7 +33,7 @@ class IssuerKeys:
     A process calls `refresh` each second; most of those calls find that the keys are fresh. A key id that is not known
     makes it look at once, all requests that ask for one meanwhile wait for the same look, and none is begun within the
     cool-down of the last. Where the issuer fails, what it last published goes on to count, and a key id that is not
-    known is refused without a wait.
+    known is refused without a wait. To publish no key that verifies tokens is to fail.
 
     Args:
         issuer: its identifier, an `https` URL.
@@ -49,7 +49,6 @@ class IssuerKeys:
         self._rsa_algorithm = rsa_algorithm
         self._keys: dict[str, VerificationKey] = {}
         self._ignored: dict[str, int] = {}
-        self._loaded = False
         self._trouble: str | None = None
         self._keys_url: str | None = None
         self._found_at_s = -math.inf
@@ -60,9 +59,7 @@ class IssuerKeys:
     @property
     def obstacle(self) -> str | None:
         """Why no token can be verified, in words that anyone may read; None where some can."""
-        if not self._loaded:
-            return self._trouble or "starting"
-        return None if self._keys else "no key that verifies tokens"
+        return None if self._keys else self._trouble or "starting"
 
     def get(self, kid: str) -> VerificationKey | None:
         """Return a key by its id, as far as known now; the same object until the issuer changes or removes it."""
@@ -77,7 +74,7 @@ class IssuerKeys:
         key = self._keys.get(kid)
         if key is not None:
             return key
-        if not self._loaded:
+        if not self._keys:
             raise StoreUnavailable("the keys of the issuer have not been read yet")
         if self._trouble is None and _KID.fullmatch(kid):  # no other text is a key id: not worth a look
             if self._look is None and self._clock.monotonic_s() - self._began_at_s >= _COOL_DOWN_S:
@@ -116,7 +113,7 @@ class IssuerKeys:
 
     async def _read(self) -> None:
         self._began_at_s = began_at_s = self._clock.monotonic_s()
-        self._due_at_s = began_at_s + (_COOL_DOWN_S if self._loaded else _FIRST_PAUSE_S)
+        self._due_at_s = began_at_s + (_COOL_DOWN_S if self._keys else _FIRST_PAUSE_S)
         try:
             age_s = await self._read_keys(began_at_s)
         except Unusable as reason:
@@ -138,12 +135,14 @@ class IssuerKeys:
             self._found_at_s = now_s
         document = await self._fetch(self._keys_url)
         found = read_keys(document.content, rsa_algorithm=self._rsa_algorithm)
+        if not found.keys:  # more often an issuer gone wrong than one without applications
+            raise Unusable("publishes no key that verifies tokens", ignored=dict(found.ignored))
         # An equal key stays the same object: what was verified with it stays verified.
         keys = {kid: self._keys[kid] if self._keys.get(kid) == key else key for kid, key in found.keys.items()}
         ignored = dict(found.ignored)
-        if not self._loaded or keys != self._keys or ignored != self._ignored:
+        if keys != self._keys or ignored != self._ignored:
             _log.info("issuer_keys_changed", keys=len(keys), ignored=ignored)
-        self._keys, self._ignored, self._loaded = keys, ignored, True
+        self._keys, self._ignored = keys, ignored
         return MAX_AGE_S if document.max_age_s is None else min(max(document.max_age_s, _MIN_AGE_S), MAX_AGE_S)
 
     def _tell(self, refusal: Unusable | None) -> None:

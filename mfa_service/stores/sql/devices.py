@@ -26,6 +26,7 @@ from mfa_service.stores.sql.database import Database, is_missing_parent
 from mfa_service.stores.sql.expressions import now_ms
 from mfa_service.stores.sql.rows import credential_of, device_of, standing_of
 from mfa_service.stores.sql.tables import applications, devices
+from mfa_service.stores.sql.turns import Turns
 
 Asked = TypeVar("Asked")
 
@@ -70,8 +71,10 @@ class SqlDevices:
         self._statements = statements.build(database, limits)
         self._getter: Batcher[str, Device] = Batcher(self._send_get, key=_itself)
         self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=_itself)
+        self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, key=_itself)
         self._credentials: Batcher[str, Credential] = Batcher(self._send_credential, key=_itself)
         self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing, key=_itself)
+        self._turns = Turns()
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
         self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
@@ -80,7 +83,8 @@ class SqlDevices:
 
     async def close(self) -> None:
         """Answer what is under way and take no more."""
-        for batcher in (self._getter, self._finder, self._credentials, self._standings, self._judge):
+        reading = (self._getter, self._finder, self._lister, self._credentials, self._standings)
+        for batcher in (*reading, self._judge):
             await batcher.close()
 
     async def get(self, device_id: str) -> Device:
@@ -135,12 +139,10 @@ class SqlDevices:
 
     async def all_of(self, owner: Owner) -> Sequence[Device]:
         """Return a user's devices, as the port says."""
-        query = (
-            sa.select(*statements.columns_of_device())
-            .where(*_of(owner), statements.is_there())
-            .order_by(devices.c.created_at_ms, devices.c.id)
-        )
-        return [device_of(row) for row in await self._database.read(query)]
+        try:
+            return await self._lister.submit(owner)
+        except Missing:
+            return []
 
     async def owners_named(self, user_name: str) -> Sequence[Owner]:
         """Return the owners of this user name, as the port says."""
@@ -154,7 +156,7 @@ class SqlDevices:
         """Insert a pending device, as the port says."""
         for _ in range(max_per_user + _TRIES_BEYOND_SLOTS):
             try:
-                async with self._database.transaction() as connection:
+                async with self._turns.of(device.owner.application_id), self._database.transaction() as connection:
                     await _register(connection, device, pending_ttl_s=pending_ttl_s, max_per_user=max_per_user)
             except sa.exc.IntegrityError as error:
                 if is_missing_parent(error):
@@ -165,12 +167,16 @@ class SqlDevices:
 
     async def remove(self, owner: Owner, name: str) -> None:
         """Remove a user's device by name, as the port says."""
-        if not await self._delete(*_of(owner), devices.c.name == name, statements.is_there()):
+        async with self._turns.of(owner.application_id):
+            removed = await self._delete(*_of(owner), devices.c.name == name, statements.is_there())
+        if not removed:
             raise DeviceNotFound
 
     async def remove_all(self, owner: Owner) -> None:
         """Remove every device of a user, as the port says."""
-        if not await self._delete(*_of(owner), statements.is_there()):
+        async with self._turns.of(owner.application_id):
+            removed = await self._delete(*_of(owner), statements.is_there())
+        if not removed:
             raise NoDevice
 
     async def remove_pending(self, device_id: str) -> None:
@@ -206,6 +212,14 @@ class SqlDevices:
     async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
         rows = await self._database.read_batch(self._statements.find, _json(batch))
         return {tuple(row[:3]): device_of(row[3:]) for row in rows}
+
+    async def _send_listing(self, batch: Sequence[Owner]) -> Mapping[Hashable, list[Device]]:
+        owners = [(owner.application_id, owner.user_name) for owner in batch]
+        listed: dict[Hashable, list[Device]] = {}
+        for row in await self._database.read_batch(self._statements.listing, _json(owners)):
+            device = device_of(row)
+            listed.setdefault(device.owner, []).append(device)
+        return listed
 
     async def _send_credential(self, batch: Sequence[str]) -> Mapping[Hashable, Credential]:
         statement = self._statements.credential

@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from mfa_service.errors import StoreUnavailable
+from mfa_service.errors import KeyRetired
 from mfa_service.model import Owner, Resealed, SealedDevice, SealedSecret
 from mfa_service.stores.sql.database import Database, is_missing_parent
 from mfa_service.stores.sql.expressions import BATCH, octets
@@ -62,7 +62,7 @@ class SqlSealedDevices:
         except sa.exc.IntegrityError as error:
             if not is_missing_parent(error):
                 raise
-            raise StoreUnavailable("a sealing key was retired meanwhile: begin again") from None
+            raise KeyRetired("a sealing key was retired meanwhile: begin again") from None
 
     async def per_key(self) -> Mapping[str, int]:
         """Return by how many devices each key is needed, as the port says."""
@@ -81,6 +81,11 @@ class SqlSealedDevices:
             counts.update({row.key_id: row.devices for row in rows})
             last = max((row.last for row in rows), default=None)
         return counts
+
+    async def needing(self, key_id: str, *, limit: int) -> Sequence[str]:
+        """Return the ids of some devices that need a key, as the port says."""
+        query = sa.select(devices.c.id).where(devices.c.key_id == key_id).limit(limit)
+        return [row.id for row in await self._database.read(query)]
 
 
 def _replacement(dialect: str) -> sa.Executable:

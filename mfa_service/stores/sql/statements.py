@@ -26,6 +26,7 @@ class Statements:
 
     get: Prepared
     find: Prepared
+    listing: Prepared
     credential: Prepared
     standing: Prepared
     accept: Prepared
@@ -38,6 +39,7 @@ def build(database: Database, limits: GuessingLimits) -> Statements:
     return Statements(
         get=prepare(_by_id(dialect, columns_of_device())),
         find=prepare(_by_name(dialect, columns_of_device())),
+        listing=prepare(_by_owner(dialect, columns_of_device())),
         credential=prepare(_by_id(dialect, columns_of_credential())),
         standing=prepare(_by_name(dialect, columns_of_standing())),
         accept=prepare(_accept(dialect)),
@@ -97,6 +99,15 @@ def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Execu
     batch = batch_rows(dialect, names)
     condition = sa.and_(*(devices.c[column] == batch.c[column] for column in names))
     return sa.select(*batch.c, *columns).join_from(batch, devices, condition).where(is_there())
+
+
+def _by_owner(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
+    """Every device of a user, in the order of registration."""
+    names = {"application_id": _TEXT, "user_name": _TEXT}
+    batch = batch_rows(dialect, names)
+    condition = sa.and_(*(devices.c[column] == batch.c[column] for column in names))
+    order = devices.c.created_at_ms, devices.c.id
+    return sa.select(*columns).join_from(batch, devices, condition).where(is_there()).order_by(*order)
 
 
 def _accept(dialect: str) -> sa.Executable:

@@ -81,7 +81,8 @@ async def test_ghsa_9j54_fg26_wv3r_pxh4_856f_4h89_no_secret_of_a_key_set_verifie
     access: Access, secret: str
 ) -> None:
     """CVE-2026-102266, and an advisory without a CVE: empty HMAC keys were taken where they came as a JWK."""
-    documents = Documents({"kty": "oct", "k": secret, "kid": "secret", "alg": "HS256"})
+    good = public(ECKey.generate_key("P-256"), kid="good")
+    documents = Documents({"kty": "oct", "k": secret, "kid": "secret", "alg": "HS256"}, good)
     verifier, _ = await trusting(access, documents)
     octets = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
     token = hmac_signed(header(access, alg="HS256", kid="secret"), claims(access, iss=OUTSIDE), octets, "sha256")
@@ -117,7 +118,7 @@ async def test_ghsa_993g_76c3_p5m4_keys_come_by_https_alone(access: Access, url:
     assert keys.obstacle is not None
     with pytest.raises(StoreUnavailable):
         await verifier.verify(of_outside(access, key, kid="k", algorithm="ES256"))
-    async with open_session() as session:
+    async with open_session(OUTSIDE) as session:
         with pytest.raises(Unusable):
             await HttpFetch(session)(url)
     assert url not in documents.asked
@@ -147,7 +148,7 @@ async def test_ghsa_9v7f_9g4p_ffgj_no_redirect_leads_to_another_host() -> None:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         root = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with open_session() as session:
+        async with open_session(root) as session:
             assert json.loads((await HttpFetch(session)(f"{root}/keys")).content) == {"keys": []}
             with pytest.raises(Unusable, match="another host"):
                 await HttpFetch(session)(f"{root}/moved")
@@ -217,7 +218,7 @@ async def test_ghsa_x33g_cr3x_6449_a_key_that_brings_another_one_s_private_half_
     """CVE-2026-102275: a private JWK was one key by its `x` and another by its `d`."""
     theirs, ours = OKPKey.generate_key("Ed25519"), OKPKey.generate_key("Ed25519")
     mixed = {**ours.as_dict(private=False), "d": theirs.as_dict(private=True)["d"], "kid": "mixed"}
-    verifier, _ = await trusting(access, Documents(mixed))
+    verifier, _ = await trusting(access, Documents(mixed, public(ECKey.generate_key("P-256"), kid="good")))
     for key in (theirs, ours):
         with pytest.raises(AccessDenied):
             await verifier.verify(of_outside(access, key, kid="mixed", algorithm="EdDSA"))

@@ -58,6 +58,7 @@ ROWS: list[tuple[Exception, int, str, dict[str, str], str]] = [
     (errors.QuotaExceeded(7), 429, "10035", {"Retry-After": "7"}, "temporarily_unavailable"),
     (errors.DeviceNotFound(), 404, "10050", {}, "invalid_request"),
     (errors.DeviceNotUsable(), 404, "100016", {}, "invalid_request"),
+    (refusals.Overloaded(), 503, "10015", {"Retry-After": "1"}, "temporarily_unavailable"),
     (refusals.NoSuchRoute(), 404, "10034", {}, "invalid_request"),
     (refusals.MethodNotAllowed("GET, POST"), 405, "10034", {"Allow": "GET, POST"}, "invalid_request"),
     (refusals.BodyTooLarge(), 413, "10034", {"Connection": "close"}, "invalid_request"),

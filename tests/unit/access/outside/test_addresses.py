@@ -20,6 +20,8 @@ TAKEN = [
     "https://issuer.example:8443/realms/one",
     "https://issuer.example/keys?p=policy",
     "https://10.0.0.7/keys",
+    "https://1.2.3.example/keys",
+    "https://0xissuer/keys",
     "https://[2001:db8::7]/keys",
     "http://localhost:8080",
     "http://127.0.0.1/keys",
@@ -56,6 +58,21 @@ REFUSED = {
     "https://100.100.100.200/": "never asked",
     "https://0.0.0.0/": "never asked",
     "https://224.0.0.1/": "never asked",
+    "https://[64:ff9b::a9fe:a9fe]/": "never asked",
+    "https://[2002:a9fe:a9fe::]/": "never asked",
+    "https://[::]/": "never asked",
+    "https://2130706433/": "malformed",
+    "https://0x7f000001/": "malformed",
+    "https://0X7F.1/": "malformed",
+    "https://127.1/": "malformed",
+    "https://0177.0.0.1/": "malformed",
+    "https://127.0.0.1./": "malformed",
+    "https://issuer.127/": "malformed",
+    "https://%31%32%37.0.0.1/": "malformed",
+    "https://localhos%74/": "malformed",
+    "https://[fd00::1%25eth0]/": "malformed",
+    "http://[64:ff9b::7f00:1]/": "must be of https",  # it goes by the network
+    "http://[::7f00:1]/": "must be of https",
 }
 
 
@@ -75,7 +92,13 @@ def test_any_other_url_is_refused_with_a_reason_that_does_not_repeat_it(url: str
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1/keys", "http://localhost:9090/keys", "https://[::ffff:127.0.0.1]/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://127.0.0.1/keys", "http://localhost:9090/keys", "https://[::ffff:127.0.0.1]/", "https://[::1]/"),
+        *("https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[::127.0.0.1]/"),
+    ],
+)
 def test_an_issuer_elsewhere_cannot_send_the_service_to_its_own_machine(url: str) -> None:
     with pytest.raises(Unusable, match="leads to this machine"):
         parse_named(url, by=parse("https://issuer.example"))

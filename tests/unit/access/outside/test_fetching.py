@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mfa_service.access.outside import HttpFetch, open_session
+from mfa_service.access.outside.addresses import parse
 from mfa_service.access.outside.documents import Document, Unusable
 from mfa_service.access.outside.fetching import _max_age_s, _Resolver
 from tests.servers.stand_in_issuer import (
@@ -34,7 +35,7 @@ async def server() -> AsyncIterator[StandInIssuer]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as opened:
+    async with open_session("http://127.0.0.1") as opened:
         yield opened
 
 
@@ -177,24 +178,77 @@ def test_cache_control_is_read(cache_control: str, max_age_s: int | None) -> Non
 
 
 class Names(AbstractResolver):
-    """Finds one address for any name."""
+    """Finds the same addresses for any name.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    Attributes:
+        asked: the names, in order.
+    """
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+        self.asked: list[str] = []
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        self.asked.append(host)
+        family = socket.AF_INET
         return [
             ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0)
-            for one in ("10.0.0.1", self._address)
+            for one in self._addresses
         ]
 
     async def close(self) -> None: ...
 
 
-async def test_a_name_that_leads_to_an_address_that_is_never_asked_leads_nowhere() -> None:
-    assert len(await _Resolver(Names("10.0.0.2")).resolve("issuer.example")) == 2
-    for address in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"):
-        with pytest.raises(OSError, match="never asked"):
-            await _Resolver(Names(address)).resolve("issuer.example")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        *((one, "never asked") for one in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "::")),
+        *((one, "never asked") for one in ("::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1%1", "64:ff9b::")),
+        *((one, "this machine") for one in ("127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1")),
+        *((one, "this machine") for one in ("2002:7f00:1::", "::7f00:1")),
+    ],
+)
+async def test_a_name_leads_nowhere_that_its_issuer_could_not_name_by_address(address: str, reason: str) -> None:
+    names = Names("10.0.0.1", address)
+    async with open_session("https://issuer.example", names=names) as session:
+        assert reason in await refusal(HttpFetch(session), "https://keys.example/")
+    assert names.asked == ["keys.example"]
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1"])
+async def test_an_address_in_an_odd_form_is_not_asked_for(host: str) -> None:
+    names = Names("127.0.0.1")
+    async with open_session("https://issuer.example", names=names) as session:
+        assert await refusal(HttpFetch(session), f"https://{host}/") == "is malformed"
+    assert not names.asked
+
+
+async def test_an_issuer_on_this_machine_alone_may_name_another_place_on_it(server: StandInIssuer) -> None:
+    server.acts["/a"] = answering(b"text")
+    named = f"http://localhost:{server.port}/a"
+    async with open_session(server.issuer, names=Names("127.0.0.1")) as session:
+        assert (await HttpFetch(session)(named)).content == b"text"
+    for issuer in ("https://issuer.example", f"https://issuer.example:{server.port}"):
+        async with open_session(issuer, names=Names("127.0.0.1")) as session:
+            assert await refusal(HttpFetch(session), named) == "leads to this machine"
+    assert server.asked == {"/a": 1}
+
+
+async def test_an_issuer_whose_own_name_leads_to_this_machine_is_asked_at_its_own_port_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with open_session(f"https://Issuer.example:{port}", names=Names("127.0.0.1")) as session:
+        fetch = HttpFetch(session)
+        assert await refusal(fetch, f"https://issuer.example:{port}/keys") == "is out of reach"  # nobody listens
+        assert await refusal(fetch, f"https://issuer.example.:{port}/keys") == "is out of reach"
+        assert await refusal(fetch, f"https://issuer.example:{port + 1}/keys") == "leads to this machine"
+        assert await refusal(fetch, f"https://keys.issuer.example:{port}/") == "leads to this machine"
+
+
+async def test_names_may_lead_to_a_company_s_own_network() -> None:
+    resolver = _Resolver(
+        Names("10.0.0.1", "192.168.1.1", "fd00::1", "64:ff9b::a00:1"), by=parse("https://issuer.example")
+    )
+    assert len(await resolver.resolve("keys.example", 443)) == 4

@@ -151,8 +151,9 @@ async def test_an_issuer_that_names_itself_otherwise_is_not_used(
 async def test_an_issuer_without_a_key_that_verifies_is_told_of(issuer: Issuer, keys: IssuerKeys) -> None:
     issuer.kids = []
     await keys.start()
-    assert keys.obstacle == "no key that verifies tokens"
-    assert await keys.find("old") is None
+    assert keys.obstacle == "publishes no key that verifies tokens"
+    with pytest.raises(StoreUnavailable):
+        await keys.find("old")
 
 
 # Fresh keys
@@ -239,6 +240,29 @@ async def test_no_look_is_begun_within_the_cool_down_of_the_last(
     assert issuer.looks <= 1 + 300 / 30
 
 
+async def test_a_key_that_a_look_under_way_came_too_early_for_is_found_when_the_cool_down_is_over(
+    issuer: Issuer, clock: ManualClock, keys: IssuerKeys
+) -> None:
+    await keys.start()
+    clock.advance(280)
+    issuer.answers.clear()
+    reading = asyncio.ensure_future(keys.refresh())
+    while issuer.looks == 1:  # noqa: ASYNC110  until the look has begun
+        await asyncio.sleep(0)
+    joined = asyncio.ensure_future(keys.find("new"))
+    await asyncio.sleep(0)
+    clock.advance(10)
+    issuer.answers.set()
+    await reading
+    issuer.kids = ["old", "new"]
+    assert await joined is None
+    clock.advance(19)
+    assert await keys.find("new") is None
+    assert issuer.looks == 2
+    clock.advance(1)
+    assert await keys.find("new") is not None
+
+
 @pytest.mark.parametrize("kid", ["", "a b", "x" * 257, "\0", "\u00e9", "new\n", "\ud800"])
 async def test_what_is_no_key_id_is_not_looked_for(
     issuer: Issuer, clock: ManualClock, keys: IssuerKeys, kid: str
@@ -300,6 +324,27 @@ async def test_the_last_good_keys_count_while_the_issuer_fails_and_it_is_asked_t
         ("issuer_answers_again", None),
     ]
     assert keys.get("old") is old
+
+
+@pytest.mark.parametrize("published", [[], ["shared"]])
+async def test_a_key_set_without_a_key_that_verifies_is_a_failure_and_the_last_good_one_counts(
+    issuer: Issuer, clock: ManualClock, keys: IssuerKeys, monkeypatch: pytest.MonkeyPatch, published: Sequence[str]
+) -> None:
+    monkeypatch.setitem(EC, "shared", {"kty": "oct", "kid": "shared", "k": "AAAA"})
+    await keys.start()
+    old = keys.get("old")
+    issuer.kids = published
+    with capture_logs() as lines:
+        await seconds(clock, keys, 3_600)
+        assert keys.get("old") is old is not None
+        assert keys.obstacle is None
+        assert issuer.looks <= 1 + 2 * 60
+        issuer.kids = ["new"]
+        await seconds(clock, keys, 30)
+    assert [line["event"] for line in lines] == ["issuer_unusable", "issuer_keys_changed", "issuer_answers_again"]
+    assert lines[0]["reason"] == "publishes no key that verifies tokens"
+    assert lines[0]["ignored"] == ({"a type that is not taken": 1} if published else {})
+    assert (keys.get("old"), keys.get("new") is None) == (None, False)
 
 
 async def test_an_unknown_key_is_refused_without_a_look_while_the_issuer_fails(
