@@ -34,7 +34,7 @@ class Http:
         bounds="an http or https URL without a slash at its end; empty to make it of host and port",
     )
     max_requests: int = whole(
-        512,
+        1_024,
         "Requests that a worker works on at once, of which one application gets three quarters; beyond: 503.",
         least=16,
         most=65_536,

@@ -22,7 +22,7 @@ class Limits:
         linger_s: for which the rest of an unread body is taken and thrown away, so that the caller gets its answer.
     """
 
-    requests: int = 512
+    requests: int = 1_024
     body_bytes: int = 16_384
     target_bytes: int = 8_190
     field_bytes: int = 8_192
