@@ -6,21 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import AllowedPublicKeys, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from mfa_service.errors import StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose
 from mfa_service.ports import Clock
-from mfa_service.sealing import KeyMaterial, Keyring, OpenKey, current
-
-PrivateKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+from mfa_service.sealing import KeyMaterial, Keyring, OpenKey, PrivateKey, current, private_key
 
 _RSA_BITS: Final = 2048
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -145,12 +143,12 @@ def new_signing_key(algorithm: str) -> KeyMaterial:
     Raises:
         ValueError: it is another algorithm.
     """
-    private_key = _new_private_key(algorithm)
-    public_jwk = _public_jwk(private_key, algorithm)
+    made = _new_private_key(algorithm)
+    public_jwk = _public_jwk(made, algorithm)
     return KeyMaterial(
         id=str(public_jwk["kid"]),
         algorithm=algorithm,
-        octets=private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        octets=made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         public_jwk=json.dumps(public_jwk),
     )
 
@@ -169,26 +167,23 @@ def _new_private_key(algorithm: str) -> PrivateKey:
 
 def _signing_key(key: OpenKey) -> SigningKey:
     """Return the key that a record holds; its public half too comes from what was sealed, not from the open column."""
-    # What was sealed was made here and is whole; to search an RSA key for faults would hold up the loop for 35 ms.
-    private_key = load_der_private_key(key.octets, password=None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(private_key, PrivateKey):
-        raise TypeError("a signing key is of no type that signs here")
+    opened = private_key(key)
     return SigningKey(
-        private_key=private_key,
-        verification=VerificationKey(key.record.id, key.record.algorithm, private_key.public_key()),
-        public_jwk=_public_jwk(private_key, key.record.algorithm),
+        private_key=opened,
+        verification=VerificationKey(key.record.id, key.record.algorithm, opened.public_key()),
+        public_jwk=_public_jwk(opened, key.record.algorithm),
     )
 
 
-def _public_jwk(private_key: PrivateKey, algorithm: str) -> dict[str, object]:
+def _public_jwk(key: PrivateKey, algorithm: str) -> dict[str, object]:
     """Return the public members of a key (RFC 7517 §4), with its thumbprint as key id."""
-    match private_key:
+    match key:
         case RSAPrivateKey():
-            members = RSAAlgorithm.to_jwk(private_key.public_key(), as_dict=True)
+            members = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
         case EllipticCurvePrivateKey():
-            members = ECAlgorithm.to_jwk(private_key.public_key(), as_dict=True)
+            members = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
         case Ed25519PrivateKey():
-            members = OKPAlgorithm.to_jwk(private_key.public_key(), as_dict=True)
+            members = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     public = {name: value for name, value in members.items() if name in _THUMBPRINT_MEMBERS}
     return {**public, "kid": _thumbprint(public), "alg": algorithm, "use": "sig"}
 

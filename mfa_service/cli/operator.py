@@ -40,7 +40,7 @@ def _sentence(error: MfaError) -> str:
 
 
 async def clock_of(registry: Registry) -> Clock:
-    """Return the clock that onboardings and ends of secrets are told by: the database's, whatever this machine's says.
+    """Return the clock that onboardings and ends of secrets are set by: the database's, whatever this machine's says.
 
     Raises:
         StoreUnavailable: the database is out of reach.

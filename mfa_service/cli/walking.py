@@ -29,12 +29,13 @@ async def seal_all_anew(devices: SealedDevices, keyring: sealing.Keyring) -> Seq
 
     Raises:
         ClickException: it was stopped, a row is held for too long, or devices keep coming with an older key.
-        StoreUnavailable: the registry or the key service is out of reach.
+        StoreUnavailable: the registry or the key service is out of reach, also where nothing is left to seal.
     """
     damaged: Collection[str] = ()
     with _interruptible() as interrupted:
         for walk in range(_WALKS + 1):  # after the last one there is only a look
             needed = await devices.per_key()
+            await keyring.refresh()  # after the count, so that no rotation is missed that came before it
             older = needed.keys() - {keyring.sealing_key_id}
             # By their ids: one more that is damaged and one that no longer is would make the same number.
             left = {one for key_id in older for one in await devices.needing(key_id, limit=len(damaged) + 1)}

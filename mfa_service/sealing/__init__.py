@@ -3,7 +3,7 @@
 from mfa_service.sealing.contexts import device_context
 from mfa_service.sealing.first_start import establish
 from mfa_service.sealing.keyring import Keyring
-from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, current
+from mfa_service.sealing.keys import KeyMaterial, KeyWrapping, OpenKey, PrivateKey, current, private_key
 from mfa_service.sealing.resealing import Resealing, reseal
 from mfa_service.sealing.root_key import RootKey, read_or_make_root_key, read_root_key, root_key_from_text
 from mfa_service.sealing.rotation import new_sealing_key, retirement_ms, rotate
@@ -13,12 +13,14 @@ __all__ = [
     "KeyWrapping",
     "Keyring",
     "OpenKey",
+    "PrivateKey",
     "Resealing",
     "RootKey",
     "current",
     "device_context",
     "establish",
     "new_sealing_key",
+    "private_key",
     "read_or_make_root_key",
     "read_root_key",
     "reseal",

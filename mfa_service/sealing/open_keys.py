@@ -7,7 +7,7 @@ from mfa_service.errors import StoreUnavailable, UnsealFailed
 from mfa_service.model import KeyPurpose, KeyRecord
 from mfa_service.sealing.cipher import KEY_BYTES
 from mfa_service.sealing.contexts import key_context
-from mfa_service.sealing.keys import KeyWrapping, OpenKey
+from mfa_service.sealing.keys import KeyWrapping, OpenKey, private_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ class OpenKeys:
 
 async def _opened(record: KeyRecord, root_key: KeyWrapping) -> OpenKey:
     context = key_context(record.id, record.purpose, record.generation, record.algorithm)
-    octets = await root_key.unwrap(record.sealed, context=context)
-    if record.purpose is KeyPurpose.SEALING and len(octets) != KEY_BYTES:
+    key = OpenKey(record, await root_key.unwrap(record.sealed, context=context))
+    if record.purpose is KeyPurpose.SEALING and len(key.octets) != KEY_BYTES:
         raise UnsealFailed(f"the sealing key {record.id} is damaged: it has not {KEY_BYTES} bytes")
-    return OpenKey(record, octets)
+    if record.purpose is KeyPurpose.SIGNING:
+        private_key(key)  # only to see that it is one
+    return key

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mfa_service.errors import SettingsInvalid
 
+_ROOT = 0
 _HOW_TO_CLOSE = (
     "run `chmod 400` on it; of a Kubernetes secret, set `defaultMode: 0400` on its volume (and `fsGroup` where the "
     "service does not run as root, which makes it 0440)"
@@ -34,12 +35,18 @@ def content(path: Path, origin: str) -> str:
 
 
 def warning(path: Path, origin: str) -> str | None:
-    """Return what to tell an operator of a secret's file that others than this process's user may read or change."""
+    """Return what to tell an operator of a secret's file that others than this process's user may read or change.
+
+    Its owner is one of them, whatever its mode says, where it is neither that user nor root.
+    """
     try:
         status = path.stat()
     except OSError:
         return None
-    if not is_open_to_others(status.st_mode, is_own=status.st_uid == os.geteuid()):
+    user = os.geteuid()
+    if status.st_uid not in {user, _ROOT}:
+        return f"{origin}: the file belongs to another user (uid {status.st_uid}): give it to root or to uid {user}"
+    if not is_open_to_others(status.st_mode, is_own=status.st_uid == user):
         return None
     mode = stat.S_IMODE(status.st_mode)
     return f"{origin}: the file is open to others than this user (mode {mode:04o}): {_HOW_TO_CLOSE}"

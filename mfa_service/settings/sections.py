@@ -35,7 +35,8 @@ class Http:
     )
     max_requests: int = whole(
         1_024,
-        "Requests that a worker works on at once, of which one application gets three quarters; beyond: 503.",
+        "Requests that a worker works on at once, one application's up to 3/4; besides, 1/4 as many token calls; "
+        "else 503.",
         least=16,
         most=65_536,
     )

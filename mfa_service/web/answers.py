@@ -22,7 +22,7 @@ class Answer:
         headers: fields beyond those of every answer.
         content_type: of the body.
         closes: whether the connection ends with it.
-        pause_s: for which the connection takes no further request after it.
+        pause_s: for which it is held back, where the connection stays open.
     """
 
     status: int

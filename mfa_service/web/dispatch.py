@@ -45,7 +45,7 @@ class RequestLog(Protocol):
             method: one that the parser knows; `-` where there was no request.
             route: the route's pattern, never the path itself; `-` where there is none.
             status: what was answered.
-            duration_ms: from the complete head to the answer.
+            duration_ms: from the complete head to the answer, which may pause before it is written.
         """
         ...
 
@@ -94,7 +94,8 @@ class Dispatch:
         self._fault_log = fault_log
         self._bind_trace_id = bind_trace_id
         self._limits = limits
-        self._places = Places(limits.requests)
+        self._places = Places(limits.requests, of_one=limits.requests_of_one)
+        self._places_without_token = Places(limits.requests_without_token, of_one=limits.requests_without_token)
         self._quotas = quotas
         self._wire = WireFormat()
 
@@ -145,13 +146,16 @@ class Dispatch:
                 most_bytes=self._limits.body_bytes,
                 timeout_s=self._limits.body_timeout_s,
             )
+        elif route.public:
+            return await route.handler(call)  # a document: nothing is waited for, so no place is taken
         # Not before the body is here: a slow one would keep a place from others for as long as it may take.
+        places = self._places_without_token if route.public else self._places
         holder = call.client_id  # the token call's handler changes it
-        self._places.take(holder)
+        places.take(holder)
         try:
             return await route.handler(call)
         finally:
-            self._places.leave(holder)
+            places.leave(holder)
 
     def _error_answer(self, error: Exception, call: Call, trace_id: str) -> Answer:
         problem = problem_of(error)

@@ -1,6 +1,9 @@
 """What bounds connections and requests."""
 
 from dataclasses import dataclass
+from typing import Final
+
+_PART: Final = 4  # of the places one in so many is out of any one application's reach; token calls have as many besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,7 +11,7 @@ class Limits:
     """How much, and for how long, a connection may ask for.
 
     Attributes:
-        requests: that are worked on at once, of which one application gets three quarters; beyond, they are refused.
+        requests: with an access token that are worked on at once; beyond, they are refused.
         body_bytes: of a request's body.
         target_bytes: of a request target. No other limit is equal to it: the parser names the limit, not the line.
         field_bytes: of one header field.
@@ -34,3 +37,13 @@ class Limits:
     write_timeout_s: float = 10.0
     keepalive_timeout_s: float = 75.0
     linger_s: float = 1.0
+
+    @property
+    def requests_of_one(self) -> int:
+        """Requests of one application: others find a place beside it, however much it asks."""
+        return self.requests - self.requests // _PART
+
+    @property
+    def requests_without_token(self) -> int:
+        """Token calls, which are counted apart: an application could otherwise add them to its own requests."""
+        return self.requests // _PART

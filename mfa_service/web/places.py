@@ -1,25 +1,22 @@
-"""How many requests a worker works on at once, and how many of those may be one application's."""
-
-from typing import Final
+"""Places for requests under way, and how many of them may be one holder's."""
 
 from mfa_service.web.refusals import Overloaded
-
-_KEPT_PART: Final = 4  # one in so many places is out of any one holder's reach
 
 
 class Places:
     """Places for requests under way.
 
-    Whoever finds none is refused at once, so that nobody waits behind more requests than can be answered before their
-    deadlines. No holder gets the last quarter of the places: others find some, however much one of them asks.
+    Whoever finds none is refused, so that nobody waits behind more requests than can be answered before their
+    deadlines.
 
     Args:
         count: how many there are.
+        of_one: how many of them one holder may have.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, of_one: int) -> None:
         self._free = count
-        self._most = count - count // _KEPT_PART
+        self._most = of_one
         self._taken: dict[str | None, int] = {}
 
     def take(self, holder: str | None) -> None:

@@ -27,7 +27,7 @@ class Problem:
         headers: fields of the answer.
         oauth_error: the `error` that the token call adds (RFC 6749 §5.2).
         closes: whether the connection ends with the answer.
-        pause_s: for which the connection takes no further request after the answer.
+        pause_s: for which the answer is held back, where the connection stays open.
         alarm: whether an operator must see to it.
     """
 

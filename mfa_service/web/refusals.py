@@ -38,7 +38,7 @@ class NoSuchRoute(Refusal):
 
 
 class Overloaded(Refusal):
-    """As many requests are under way as this worker, or the application's part of it, has places for."""
+    """As many requests of this kind are under way as this worker, or the application's part of it, has places for."""
 
 
 class MethodNotAllowed(Refusal):

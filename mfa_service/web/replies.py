@@ -19,7 +19,7 @@ class Ending(Protocol):
 
 
 class Reply(web.StreamResponse):
-    """An answer on its way to the connection, written at once.
+    """An answer on its way to the connection, written in one piece.
 
     Args:
         given: what is answered.
@@ -45,13 +45,20 @@ class Reply(web.StreamResponse):
         return self._stays_open
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Note which request is answered.
+        """Note which request is answered, after a pause where the answer says so.
 
         The connection ends with one whose body is unread, one that asked for another protocol (what follows it may be
         in that), and when the server is about to close.
         """
         self._request = request
-        self._stays_open = (
+        self._stays_open = self._may_stay_open(request)
+        if self._given.pause_s and self._stays_open:
+            # Not after the answer: a proxy would take the connection for free and have others' requests wait there.
+            await asyncio.sleep(self._given.pause_s)
+            self._stays_open = self._may_stay_open(request)
+
+    def _may_stay_open(self, request: web.BaseRequest) -> bool:
+        return (
             request.keep_alive
             and not self._given.closes
             and request.content.is_eof()
@@ -60,7 +67,7 @@ class Reply(web.StreamResponse):
         )
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write the whole answer, and pause after it where it says so.
+        """Write the whole answer.
 
         Raises:
             ConnectionError: the caller is gone, or did not take the answer in time.
@@ -82,8 +89,6 @@ class Reply(web.StreamResponse):
             except TimeoutError:
                 transport.abort()
                 raise ConnectionAbortedError("the caller does not read") from None
-        if self._given.pause_s and self._stays_open:
-            await asyncio.sleep(self._given.pause_s)
 
     def message(self, *, connection: str | None, without_body: bool = False) -> bytes:
         """Return the answer's bytes."""

@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from mfa_service import app, opening, sealing
 from mfa_service.access import keysets
 from mfa_service.access.applications import new_application
 from mfa_service.cli import main, walking
+from mfa_service.errors import StoreUnavailable
 from mfa_service.model import (
     SCOPE_ENROLL,
     Acceptance,
@@ -40,6 +41,7 @@ from mfa_service.model import (
 from mfa_service.ops import folder
 from mfa_service.settings import Guessing, Settings, default_toml
 from mfa_service.stores.sql import Registry, schema, sqlite
+from mfa_service.stores.sql.keys import SqlKeys
 from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
 from tests.servers.service_process import plain_environment, running
 
@@ -541,6 +543,45 @@ class TestKeys:
         run("keys", "reseal")
         assert calls == 2
         assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 3]
+
+    def test_a_rotation_during_a_run_that_found_nothing_to_seal_is_not_passed_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sealed_devices(3)
+        per_key = SqlSealedDevices.per_key
+        calls = 0
+
+        async def rotated_meanwhile(self: SqlSealedDevices) -> Mapping[str, int]:
+            nonlocal calls
+            calls += 1
+            found = await per_key(self)
+            if calls == 1:
+                await asyncio.to_thread(run, "keys", "rotate", "sealing")
+            return found
+
+        monkeypatch.setattr(walking, "_SEALED_BEFORE_S", 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlSealedDevices, "per_key", rotated_meanwhile)
+            assert run("keys", "reseal").stdout == "every device's secret is sealed with the current key\n"
+        assert [one["devices"] for one in shown("keys", "list") if one["purpose"] == "sealing"] == [0, 3]
+
+    def test_where_the_keys_cannot_be_read_again_nothing_is_said_to_be_sealed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sealed_devices(3)
+        per_key = SqlSealedDevices.per_key
+
+        async def lost_meanwhile(self: SqlSealedDevices) -> Mapping[str, int]:
+            found = await per_key(self)
+            monkeypatch.setattr(SqlKeys, "all", lost)
+            return found
+
+        async def lost(_: SqlKeys) -> Sequence[KeyRecord]:
+            raise StoreUnavailable("the database is out of reach")
+
+        monkeypatch.setattr(SqlSealedDevices, "per_key", lost_meanwhile)
+        refused = run("keys", "reseal", exit_code=1)
+        assert (refused.stdout, refused.stderr) == ("", "Error: the database is out of reach\n")
 
     def test_a_file_that_another_process_writes_to_is_told_of_and_nothing_changes(
         self, monkeypatch: pytest.MonkeyPatch

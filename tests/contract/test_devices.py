@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, replace
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -25,6 +26,8 @@ from mfa_service.model import (
 from mfa_service.ports import NotAccepted, NotCharged
 from mfa_service.rules import guessing
 from mfa_service.stores.sql import Registry
+from mfa_service.stores.sql.database import Database
+from mfa_service.stores.sql.prepared import Prepared
 from tests.contract.sql_stores import LIMITS, Stage
 
 ALICE = Owner("shop", "alice")
@@ -109,6 +112,21 @@ async def test_users_listed_at_once_each_get_their_own_devices_in_the_order_of_r
     owners = (ALICE, *others, Owner("bank", "bob"), ALICE)
     listed = await asyncio.gather(*(stage.registry.devices.all_of(owner) for owner in owners))
     assert [[one.id for one in found] for found in listed] == [["d2", "d1"], ["d3"], ["d4"], [], ["d2", "d1"]]
+
+
+async def test_listings_travel_in_batches_of_few_rows(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read_batch = Database.read_batch
+
+    async def counted(self: Database, statement: Prepared, batch: str) -> Sequence[Sequence[object]]:
+        asked.append(len(orjson.loads(batch)))
+        return await read_batch(self, statement, batch)
+
+    monkeypatch.setattr(Database, "read_batch", counted)
+    owners = [Owner("shop", f"user {number}") for number in range(100)]
+    await asyncio.gather(*(stage.registry.devices.all_of(owner) for owner in owners))
+    assert sum(asked) == 100
+    assert max(asked) == 32
 
 
 async def test_a_part_of_a_device_is_what_the_whole_one_has(stage: Stage) -> None:

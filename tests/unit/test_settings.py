@@ -1,14 +1,16 @@
 """Settings: who wins, what is refused and how it is said, and what is printed."""
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mfa_service.errors import SettingsInvalid
-from mfa_service.settings import Loaded, Settings, default_toml, load, show
+from mfa_service.settings import Loaded, Settings, default_toml, load, secret_files, show
 from mfa_service.settings.catalogue import CATALOGUE
 from mfa_service.settings.secret_files import is_open_to_others
 
@@ -155,6 +157,22 @@ class TestSecretFiles:
         for mode in (0o400, 0o600, 0o700, 0o440, 0o640, 0o420, 0o410, 0o404, 0o444, 0o644, 0o401):
             assert is_open_to_others(mode, is_own=True) == (mode not in closed)
             assert is_open_to_others(mode, is_own=False) == (mode not in closed | {0o440, 0o640})
+
+    @pytest.mark.parametrize(("owner", "warns"), [(0, False), (10_001, False), (10_002, True)])
+    def test_a_file_of_neither_this_user_nor_root_is_warned_of_whatever_its_mode(
+        self, monkeypatch: pytest.MonkeyPatch, owner: int, *, warns: bool
+    ) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 10_001)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", lambda _: SimpleNamespace(st_uid=owner, st_mode=0o100_400))
+            told = secret_files.warning(Path("root"), "environment variable MFA_KEYS_ROOT_FILE")
+        if warns:
+            assert told == (
+                "environment variable MFA_KEYS_ROOT_FILE: the file belongs to another user (uid 10002): "
+                "give it to root or to uid 10001"
+            )
+        else:
+            assert told is None
 
     def test_a_setting_that_is_no_secret_is_not_read_from_a_file(self) -> None:
         loaded = read(environment={"MFA_HTTP_PORT_FILE": "/nowhere"})

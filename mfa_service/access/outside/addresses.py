@@ -1,4 +1,7 @@
-"""Where another issuer's documents are fetched from: by `https`, and by plain `http` on this machine alone."""
+"""Where another issuer's documents are fetched from: by `https`, and by plain `http` on this machine alone.
+
+This machine is `localhost` and the loopback addresses; others that it may have are asked like any of its network.
+"""
 
 import ipaddress
 import re
@@ -12,12 +15,16 @@ from mfa_service.errors import SettingsInvalid
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Clouds answer any process here with its machine's credentials; 169.254.169.254 and fe80:: are link-local anyway.
-_METADATA_SERVICES: Final = frozenset(
-    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
+_METADATA_SERVICES: Final[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]] = (
+    *map(ipaddress.IPv4Network, ("100.100.100.200", "168.63.129.16", "192.0.0.192")),
+    *map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::254", "fd00:c1::a9fe:a9fe")),
 )
 
-# IPv6 addresses whose last 32 bits are an IPv4 one that they may lead to (RFC 4291 §2.5.5, RFC 6052 §2.1).
-_ENDING_IN_IPV4: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
+# IPv6 addresses whose last 32 bits are an IPv4 one that they may lead to (RFC 4291 §2.5.5, RFC 2765 §2.1, RFC 6052
+# §2.1); a network's own translator (RFC 8215) may put it elsewhere, but hardly does.
+_ENDING_IN_IPV4: Final = tuple(
+    map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"))
+)
 _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.ASCII | re.DOTALL)
 _PORTS: Final = {"http": 80, "https": 443}
 _NEVER_ASKED: Final = "leads to an address that is never asked"
@@ -116,20 +123,20 @@ def is_same_origin(one: SplitResult, other: SplitResult) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is this machine by its name or address."""
+    """Whether a host is this machine by the name `localhost` or a loopback address."""
     address = _literal(host)
     return host == "localhost" if address is None else _mapped(address).is_loopback
 
 
 def leads_here(address: Address) -> bool:
-    """Whether a connection to an address could end on this machine, by whatever way of writing an IPv4 one in IPv6."""
+    """Whether an address is a loopback or unspecified one, by whatever way of writing an IPv4 one in IPv6."""
     return any(one.is_loopback or one.is_unspecified for one in _meanings(address))
 
 
 def is_off_limits(address: Address) -> bool:
     """Whether nothing is ever fetched from an address: link-local ones and those of clouds' metadata services."""
     return any(
-        one.is_link_local or one.is_multicast or one.is_unspecified or one in _METADATA_SERVICES
+        one.is_link_local or one.is_multicast or one.is_unspecified or any(one in place for place in _METADATA_SERVICES)
         for one in _meanings(address)
     )
 

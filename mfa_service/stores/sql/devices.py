@@ -71,7 +71,8 @@ class SqlDevices:
         self._statements = statements.build(database, limits)
         self._getter: Batcher[str, Device] = Batcher(self._send_get, key=_itself)
         self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=_itself)
-        self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, key=_itself)
+        # A listing is as many rows as a user has devices: more of them would hold up all others while they are read.
+        self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, key=_itself, size=32)
         self._credentials: Batcher[str, Credential] = Batcher(self._send_credential, key=_itself)
         self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing, key=_itself)
         self._turns = Turns()

@@ -8,7 +8,10 @@ from typing import Any, cast
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import KeySet
 
 from mfa_service.access.keysets import SigningKeys, establish_signing_key, new_signing_key
@@ -20,6 +23,15 @@ from tests.unit.access.conftest import Access
 from tests.unit.access.fakes import MemoryKeys, root_key
 
 PUBLIC_MEMBERS = {"RSA": {"n", "e"}, "EC": {"crv", "x", "y"}, "OKP": {"crv", "x"}}
+_PKCS8 = Encoding.DER, PrivateFormat.PKCS8
+NO_KEYS = {
+    "nothing": b"",
+    "junk": bytes(32),
+    "for another algorithm": new_signing_key("RS256").octets,
+    "on another curve": generate_private_key(SECP384R1()).private_bytes(*_PKCS8, NoEncryption()),
+    "for no signatures": X25519PrivateKey.generate().private_bytes(*_PKCS8, NoEncryption()),
+    "encrypted": generate_private_key(SECP384R1()).private_bytes(*_PKCS8, BestAvailableEncryption(b"password")),
+}
 
 
 def jwks(signing: SigningKeys) -> list[dict[str, Any]]:
@@ -149,6 +161,20 @@ async def test_the_open_column_of_a_key_is_not_what_verifies(access: Access) -> 
     access.keys.replace(replace(access.keys.records["signing", 1], public_jwk=foreign.public_jwk))
     await access.keyring.refresh()
     assert jwks(access.signing) == [shown]
+
+
+@pytest.mark.parametrize("octets", NO_KEYS.values(), ids=NO_KEYS)
+async def test_a_signing_key_that_holds_what_is_no_key_takes_nothing_else_with_it(
+    access: Access, octets: bytes
+) -> None:
+    token = await access.token()
+    (shown,) = jwks(access.signing)
+    await rotate(access, KeyMaterial("no key", "ES256", octets))
+    assert access.keyring.damaged == {"no key"}
+    assert jwks(access.signing) == [shown]
+    assert access.signing.get("no key") is None
+    assert access.signing.signing_key().verification.kid == shown["kid"]
+    assert await access.verifier.verify(token) == await access.verifier.verify(await access.token())
 
 
 async def test_where_no_signing_key_opens_nothing_is_signed_and_a_start_is_refused(access: Access) -> None:

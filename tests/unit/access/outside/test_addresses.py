@@ -55,10 +55,15 @@ REFUSED = {
     "https://[fe80::1]/": "never asked",
     "https://[::ffff:169.254.169.254]/": "never asked",
     "https://[fd00:ec2::254]/": "never asked",
+    "https://[fd00:ec2::23]/": "never asked",
+    "https://[fd00:c1::a9fe:a9fe]/": "never asked",
     "https://100.100.100.200/": "never asked",
     "https://0.0.0.0/": "never asked",
     "https://224.0.0.1/": "never asked",
     "https://[64:ff9b::a9fe:a9fe]/": "never asked",
+    "https://[64:ff9b:1::a9fe:a9fe]/": "never asked",
+    "https://[64:ff9b:1:7::a9fe:a9fe]/": "never asked",
+    "https://[::ffff:0:169.254.169.254]/": "never asked",
     "https://[2002:a9fe:a9fe::]/": "never asked",
     "https://[::]/": "never asked",
     "https://2130706433/": "malformed",
@@ -97,6 +102,7 @@ def test_any_other_url_is_refused_with_a_reason_that_does_not_repeat_it(url: str
     [
         *("https://127.0.0.1/keys", "http://localhost:9090/keys", "https://[::ffff:127.0.0.1]/", "https://[::1]/"),
         *("https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[::127.0.0.1]/"),
+        *("https://[64:ff9b:1::7f00:1]/", "https://[::ffff:0:127.0.0.1]/"),
     ],
 )
 def test_an_issuer_elsewhere_cannot_send_the_service_to_its_own_machine(url: str) -> None:
@@ -125,6 +131,12 @@ def test_an_origin_is_scheme_host_and_port(other: str, *, same: bool) -> None:
     assert is_same_origin(parse("https://issuer.example/keys"), urlsplit(other)) is same
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "8.8.8.8", "fd00::1", "127.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("10.0.0.1", "192.168.1.1", "8.8.8.8", "fd00::1", "127.0.0.1", "2001:db8::1"),
+        *("64:ff9b:1::808:808", "::ffff:0:8.8.8.8"),
+    ],
+)
 def test_addresses_of_companies_and_of_the_world_are_asked(address: str) -> None:
     assert not is_off_limits(ip_address(address))
