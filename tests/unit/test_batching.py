@@ -65,7 +65,10 @@ def batcher_of(
 
 
 async def outcomes(batcher: Batcher[Item, int], items: Sequence[Item]) -> list[int | BaseException]:
-    return await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
+    async def outcome(item: Item) -> int:
+        return await batcher.submit(item)
+
+    return await asyncio.gather(*map(outcome, items), return_exceptions=True)
 
 
 def devices(count: int) -> list[Item]:
@@ -108,18 +111,18 @@ async def test_a_batch_has_one_member_of_a_device_and_the_others_follow_in_order
 
 
 async def test_callers_who_read_the_same_thing_share_one_trip_and_its_result(store: Store) -> None:
-    batcher: Batcher[Item, int] = Batcher(store.send, key=lambda item: item)
+    batcher: Batcher[Item, int] = Batcher(store.send)
     items = [("a", 1), ("a", 1), ("b", 2), ("a", 1)]
     assert await outcomes(batcher, items) == [1, 1, 2, 1]
     assert store.sent == [[("a", 1), ("b", 2)]]
 
 
 async def test_who_comes_while_the_same_thing_is_being_read_gets_a_later_result(store: Store) -> None:
-    batcher: Batcher[Item, int] = Batcher(store.send, key=lambda item: item)
+    batcher: Batcher[Item, int] = Batcher(store.send)
     store.gate.clear()
-    first = asyncio.create_task(batcher.submit(("a", 1)))
+    first = asyncio.ensure_future(batcher.submit(("a", 1)))
     await until(lambda: len(store.sent) == 1)
-    second = asyncio.create_task(batcher.submit(("a", 1)))
+    second = asyncio.ensure_future(batcher.submit(("a", 1)))
     await asyncio.sleep(0)
     store.gate.set()
     assert [await first, await second] == [1, 1]
@@ -202,8 +205,8 @@ async def test_a_store_lost_while_members_run_singly_is_unavailable_to_the_rest(
 async def test_a_cancelled_caller_does_not_cancel_its_batch(store: Store) -> None:
     batcher = batcher_of(store.send)
     store.gate.clear()
-    gone = asyncio.create_task(batcher.submit(("a", 1)))
-    stays = asyncio.create_task(batcher.submit(("b", 2)))
+    gone = asyncio.ensure_future(batcher.submit(("a", 1)))
+    stays = asyncio.ensure_future(batcher.submit(("b", 2)))
     await until(lambda: bool(store.sent))
     gone.cancel()
     await asyncio.sleep(0)
@@ -215,7 +218,7 @@ async def test_a_cancelled_caller_does_not_cancel_its_batch(store: Store) -> Non
 
 async def test_what_a_cancelled_caller_submitted_is_sent_all_the_same(store: Store) -> None:
     batcher = batcher_of(store.send)
-    gone = asyncio.create_task(batcher.submit(("a", 1)))
+    gone = asyncio.ensure_future(batcher.submit(("a", 1)))
     await asyncio.sleep(0)
     gone.cancel()
     await until(lambda: store.sent == [[("a", 1)]])
@@ -253,7 +256,7 @@ async def test_the_next_batch_waits_until_an_overdue_send_has_ended() -> None:
     batcher = batcher_of(send, deadline_s=0.1)
     with pytest.raises(StoreUnavailable):
         await batcher.submit(("slow", 1))
-    following = asyncio.create_task(batcher.submit(("a", 2)))
+    following = asyncio.ensure_future(batcher.submit(("a", 2)))
     await asyncio.sleep(0.02)
     ended.set()
     assert await following == 2

@@ -35,7 +35,7 @@ class Node:
         self.connect = connect
         self._deadline_s = deadline_s
         self._link = Link(connect)
-        self._batcher: Batcher[Command, Reply] = Batcher(self._send, key=_itself, deadline_s=deadline_s, lost=LOST)
+        self._batcher: Batcher[Command, Reply] = Batcher(self._send, deadline_s=deadline_s, lost=LOST)
         self._probe: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -93,7 +93,3 @@ class Node:
                 await self._link.open()
                 return await self._link.exchange((_PING,)) == [b"PONG"]
         return False
-
-
-def _itself(command: Command) -> Command:
-    return command

@@ -26,7 +26,7 @@ class SqlApplications:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._clients: Batcher[str, Application] = Batcher(self._send_clients, key=_itself)
+        self._clients: Batcher[str, Application] = Batcher(self._send_clients)
 
     async def close(self) -> None:
         """Answer what is under way and take no more."""
@@ -117,10 +117,6 @@ class SqlApplications:
         statement = sa.update(applications).values(**values).where(applications.c.id == application_id)
         if not await self._database.write(statement.returning(applications.c.id)):
             raise ApplicationNotFound
-
-
-def _itself(client_id: str) -> str:
-    return client_id
 
 
 async def _lock_names(connection: AsyncConnection) -> None:

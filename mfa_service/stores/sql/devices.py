@@ -1,7 +1,7 @@
 """`Devices` in SQL: the hot statements in batches, the rest in transactions of their own."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import orjson
 import sqlalchemy as sa
@@ -27,8 +27,6 @@ from mfa_service.stores.sql.expressions import now_ms
 from mfa_service.stores.sql.rows import credential_of, device_of, standing_of
 from mfa_service.stores.sql.tables import applications, devices
 from mfa_service.stores.sql.turns import Turns
-
-Asked = TypeVar("Asked")
 
 _TRIES_BEYOND_SLOTS = 3
 
@@ -69,12 +67,12 @@ class SqlDevices:
     def __init__(self, database: Database, limits: GuessingLimits) -> None:
         self._database = database
         self._statements = statements.build(database, limits)
-        self._getter: Batcher[str, Device] = Batcher(self._send_get, key=_itself)
-        self._finder: Batcher[_Name, Device] = Batcher(self._send_find, key=_itself)
+        self._getter: Batcher[str, Device] = Batcher(self._send_get)
+        self._finder: Batcher[_Name, Device] = Batcher(self._send_find)
         # A listing is as many rows as a user has devices: more of them would hold up all others while they are read.
-        self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, key=_itself, size=32)
-        self._credentials: Batcher[str, Credential] = Batcher(self._send_credential, key=_itself)
-        self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing, key=_itself)
+        self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, size=32)
+        self._credentials: Batcher[str, Credential] = Batcher(self._send_credential)
+        self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing)
         self._turns = Turns()
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
@@ -246,10 +244,6 @@ class SqlDevices:
             rows = await self._database.write_batch(self._statements.charge, _json(charges))
             judged.update((_Charge(device_id), Charged(failures, slow)) for device_id, failures, slow in rows)
         return judged
-
-
-def _itself(item: Asked) -> Asked:
-    return item
 
 
 def _key(judgement: _Accept | _Charge) -> Hashable:
