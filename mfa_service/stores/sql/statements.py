@@ -190,11 +190,14 @@ def _wait_ms(failures: sa.ColumnElement[int], limits: GuessingLimits) -> sa.Colu
 
 
 def locked(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.CTE:
-    """The members of a batch whose device there is, each device locked first, in the order of their ids.
+    """The members of a batch; on PostgreSQL those whose device there is, each device locked first, by order of ids.
 
-    So two batches never wait for each other crosswise on PostgreSQL; SQLite has one writer and ignores the locking.
+    So two batches never wait for each other crosswise. SQLite has one writer; it would otherwise take each member's
+    JSON apart again wherever the statement names one of its columns.
     """
     batch = batch_rows(dialect, columns)
+    if dialect == "sqlite":
+        return sa.select(*batch.c).cte("given").prefix_with("MATERIALIZED")
     return (
         sa.select(*batch.c)
         .join_from(batch, devices, devices.c.id == batch.c.device_id)
