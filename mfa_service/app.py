@@ -19,8 +19,6 @@ from mfa_service.ops.health import NotReady, Watch
 from mfa_service.ops.upkeep import every
 from mfa_service.ports import Clock, QuotaLeases, RandomBytes
 from mfa_service.settings import Settings
-from mfa_service.stores.redis import urls as redis_urls
-from mfa_service.stores.sql import urls as database_urls
 from mfa_service.web.service import RequestLog, Server
 
 random_bytes: RandomBytes = os.urandom
@@ -158,9 +156,7 @@ def refuse_unfit(settings: Settings) -> None:
     if settings.audit.file is not None:
         raise SettingsInvalid("audit.file: there is no audit record yet; leave it empty")
     guessing.refuse_easy(settings)
-    database_urls.parse(opening.database_url(settings))
-    if settings.redis.url:
-        redis_urls.parse(settings.redis.url)
+    opening.refuse_unfit_urls(settings)
     if settings.keys.root:
         sealing.root_key_from_text(settings.keys.root, random_bytes=random_bytes)
 

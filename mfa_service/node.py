@@ -17,8 +17,8 @@ from aiohttp import web
 
 from mfa_service import app, opening
 from mfa_service.errors import MfaError
-from mfa_service.ops import addresses, descriptors, guessing, logs, workers
-from mfa_service.ops.addresses import Address
+from mfa_service.ops import addresses, descriptors, guessing, logs
+from mfa_service.ops.addresses import BACKLOG, Address
 from mfa_service.ops.board import Board
 from mfa_service.ops.health import Health, Watch
 from mfa_service.ops.metrics import CONTENT_TYPE, Metrics
@@ -102,8 +102,10 @@ class _Node:
 
         It opens everything once before: whatever is wrong with the settings is told by one process, in one line.
         """
+        from mfa_service.ops import workers  # noqa: PLC0415  gunicorn: 1 MiB that one worker need not have
+
         for one in self.operations.sockets:
-            one.listen(workers.BACKLOG)
+            one.listen(BACKLOG)
         asyncio.run(self._rehearse())
         guessing.log_odds(self.settings)
         if first is not None:
@@ -244,6 +246,6 @@ def _spare_collector() -> None:
 async def _listen(runner: web.ServerRunner, sockets: Sequence[socket.socket], address: Address) -> None:
     try:
         for one in sockets:
-            await web.SockSite(runner, one, backlog=workers.BACKLOG).start()
+            await web.SockSite(runner, one, backlog=BACKLOG).start()
     except OSError as error:
         raise address.refusal(error) from None

@@ -12,14 +12,14 @@ from mfa_service import sealing
 from mfa_service.access import outside
 from mfa_service.key_services.vault_transit import open_vault_transit
 from mfa_service.ops import folder, guessing
-from mfa_service.ops.health import NotReady, Watch
+from mfa_service.ops.health import Check, NotReady, Watch
 from mfa_service.ops.upkeep import every
 from mfa_service.ports import Challenges, Clock, QuotaLeases, RandomBytes
 from mfa_service.settings import Settings
 from mfa_service.stores.memory import MemoryChallenges
 from mfa_service.stores.memory_leases import MemoryQuotaLeases
-from mfa_service.stores.redis import RedisChallenges, RedisQuotaLeases, open_client
 from mfa_service.stores.sql import Registry, open_registry, schema
+from mfa_service.stores.sql import urls as database_urls
 
 WATCHED = ("database", "schema", "challenges")
 """What a process is watched for that has opened its stores."""
@@ -47,6 +47,19 @@ class Upkeep(Protocol):
 def database_url(settings: Settings) -> str:
     """Return the SQLAlchemy URL of the registry: where none is set, of the SQLite file in `data_dir`."""
     return settings.database.url or f"sqlite+aiosqlite:///{settings.data_dir / 'registry.sqlite3'}"
+
+
+def refuse_unfit_urls(settings: Settings) -> None:
+    """Refuse settings by whose URLs no store could be opened.
+
+    Raises:
+        SettingsInvalid: one of them is none.
+    """
+    database_urls.parse(database_url(settings))
+    if settings.redis.url:
+        from mfa_service.stores.redis import urls  # noqa: PLC0415  6 MiB that a node without Redis need not have
+
+        urls.parse(settings.redis.url)
 
 
 async def upgrade_database(settings: Settings) -> None:
@@ -122,10 +135,10 @@ async def open_stores(settings: Settings, *, clock: Clock, watch: Watch) -> Asyn
     """
     async with AsyncExitStack() as stack:
         folder.prepare(settings.data_dir)
-        challenges, leases = await _open_memory(settings, stack, clock)
+        challenges, leases, ping = await _open_memory(settings, stack, clock)
         registry = await open_registry_of(settings, clock=clock)
         stack.push_async_callback(registry.close)
-        for name, check in zip(WATCHED, (registry.ping, registry.check_schema, challenges.ping), strict=True):
+        for name, check in zip(WATCHED, (registry.ping, registry.check_schema, ping), strict=True):
             watch(name, check)
         yield Stores(registry, challenges, leases)
 
@@ -170,12 +183,15 @@ async def open_issuer(
 
 async def _open_memory(
     settings: Settings, stack: AsyncExitStack, clock: Clock
-) -> tuple[MemoryChallenges, MemoryQuotaLeases] | tuple[RedisChallenges, RedisQuotaLeases]:
-    """Open what may be forgotten: challenges and leases."""
+) -> tuple[Challenges, QuotaLeases, Check]:
+    """Open what may be forgotten, challenges and leases, and return with it how to ask for an answer."""
     if not settings.redis.url:
-        return MemoryChallenges(clock), MemoryQuotaLeases(clock)
+        in_memory = MemoryChallenges(clock)
+        return in_memory, MemoryQuotaLeases(clock), in_memory.ping
+    from mfa_service.stores import redis  # noqa: PLC0415  6 MiB that a node without Redis need not have
+
     prefix = f"{settings.redis.key_prefix}:"
-    client = await open_client(
+    client = await redis.open_client(
         settings.redis.url,
         prefix=prefix,
         allow_eviction=settings.redis.allow_eviction,
@@ -183,7 +199,8 @@ async def _open_memory(
         leases=settings.quota.requests_per_s > 0,
     )
     stack.push_async_callback(client.close)
-    return RedisChallenges(client, prefix=prefix), RedisQuotaLeases(client, prefix=prefix)
+    challenges = redis.RedisChallenges(client, prefix=prefix)
+    return challenges, redis.RedisQuotaLeases(client, prefix=prefix), challenges.ping
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import aiohttp
 import click
 import orjson
-import segno
 
 from mfa_service.errors import MfaError
 from mfa_service.model import TotpParameters
@@ -66,6 +65,8 @@ async def walk(api_url: str, client_id: str, client_secret: str, *, clock: Clock
     Raises:
         DemonstrationFailed: the service is out of reach or refused a step.
     """
+    import segno  # noqa: PLC0415  1 MiB that a node need not have, which prints `curl_lines` alone
+
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         walker = _Walker(session, api_url)
         await walker.take_token(client_id, client_secret)

@@ -4,8 +4,12 @@ import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mfa_service.errors import SettingsInvalid
+
+BACKLOG: Final = 1_024
+"""How many connections may wait at each socket to be taken."""
 
 # What the system keeps of a connection that the other side does not read from; Linux would let it grow to megabytes.
 _UNSENT_BYTES = 32_768

@@ -21,10 +21,9 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from mfa_service.ops.addresses import Address
+from mfa_service.ops.addresses import BACKLOG, Address
 from mfa_service.ops.board import Board
 
-BACKLOG: Final = 1_024
 _BEAT_S: Final = 1.0
 _HUNG_AFTER_S: Final = 15  # without a beat
 _PAUSE_S: Final = 1.0  # before a worker that failed makes room for the next
