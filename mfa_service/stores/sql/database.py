@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from mfa_service.errors import RowLocked, StoreUnavailable
 from mfa_service.stores.sql import prepared
 from mfa_service.stores.sql.prepared import DRIVER_ERRORS, Prepared, Row
+from mfa_service.stores.sql.shuttle import Shuttle
 
 Seen = TypeVar("Seen")
 
@@ -41,6 +42,8 @@ class Database:
         self._transactional = writing
         self._writing = writing.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = reading.execution_options(isolation_level="AUTOCOMMIT")
+        self._write_batches = Shuttle(writing)
+        self._read_batches = self._write_batches if reading is writing else Shuttle(reading)
         self._is_closed = False
 
     @property
@@ -99,7 +102,7 @@ class Database:
             StoreUnavailable: the database is out of reach.
         """
         with self._reach():
-            return await prepared.run(self._reading, statement, batch)
+            return await self._read_batches.run(statement, batch)
 
     async def write_batch(self, statement: Prepared, batch: str) -> Sequence[Row]:
         """Run and commit one statement on a JSON array of arrays and return the rows of its RETURNING.
@@ -108,7 +111,7 @@ class Database:
             StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
         """
         with self._reach():
-            return await prepared.run(self._writing, statement, batch)
+            return await self._write_batches.run(statement, batch)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -136,6 +139,8 @@ class Database:
         """Close every connection; nothing runs after that."""
         self._is_closed = True
         with reaching():
+            await self._write_batches.close()
+            await self._read_batches.close()
             await self._transactional.dispose()
             await self._reading.dispose()
 

@@ -1,0 +1,148 @@
+"""Connections that batches travel on: kept from one to the next, but from nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg  # type: ignore[import-untyped]  # it has no annotations
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+
+from mfa_service.stores.sql import postgresql, sqlite
+from mfa_service.stores.sql.expressions import batch_rows
+from mfa_service.stores.sql.prepared import Prepared, prepare
+from mfa_service.stores.sql.shuttle import Shuttle
+
+BATCH = '[["a"],["b"]]'
+WHICH_SESSION = Prepared("SELECT pg_backend_pid() WHERE $1::text <> ''")
+
+
+@asynccontextmanager
+async def engine_on(url: str, **settings: str) -> AsyncIterator[AsyncEngine]:
+    parsed = sa.make_url(url)
+    is_file = parsed.drivername == sqlite.DRIVER
+    engine = sqlite.engine(parsed) if is_file else postgresql.engine(parsed, settings=settings, command_timeout_s=None)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def engine(empty_registry_url: str) -> AsyncIterator[AsyncEngine]:
+    async with engine_on(empty_registry_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def shuttle(engine: AsyncEngine) -> AsyncIterator[Shuttle]:
+    made = Shuttle(engine)
+    yield made
+    await made.close()
+
+
+def statement_for(engine: AsyncEngine) -> Prepared:
+    """Return a statement that gives a batch back as it is."""
+    return prepare(sa.select(batch_rows(engine.dialect.name, {"word": sa.Text()})), engine.dialect)
+
+
+def out_of(engine: AsyncEngine) -> int:
+    """Return how many connections are out of the pool."""
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout()
+
+
+async def test_batches_that_follow_one_another_travel_on_one_connection(engine: AsyncEngine, shuttle: Shuttle) -> None:
+    taken_out: list[object] = []
+    sa.event.listen(engine.sync_engine, "checkout", lambda connection, *_: taken_out.append(connection))
+    for _ in range(3):
+        assert [tuple(row) for row in await shuttle.run(statement_for(engine), BATCH)] == [("a",), ("b",)]
+    assert len(taken_out) == 1
+
+
+async def test_a_connection_goes_back_when_nothing_follows(engine: AsyncEngine, shuttle: Shuttle) -> None:
+    await shuttle.run(statement_for(engine), BATCH)
+    assert out_of(engine) == 1
+    async with asyncio.timeout(5):
+        while out_of(engine):  # noqa: ASYNC110  a pool sets no event
+            await asyncio.sleep(0.01)
+
+
+async def test_batches_without_end_keep_nobody_else_from_a_pool_of_one_connection(tmp_path: object) -> None:
+    async with engine_on(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3") as engine:
+        shuttle = Shuttle(engine)
+
+        enough = asyncio.Event()
+
+        async def run_without_end() -> None:
+            while not enough.is_set():
+                await shuttle.run(statement_for(engine), BATCH)
+
+        running = asyncio.create_task(run_without_end())
+        for _ in range(5):
+            async with asyncio.timeout(0.5), engine.connect() as connection:
+                assert await connection.scalar(sa.select(1)) == 1
+        enough.set()
+        await running
+        await shuttle.close()
+
+
+async def test_a_connection_that_a_statement_failed_on_goes_back_and_is_good(
+    engine: AsyncEngine, shuttle: Shuttle
+) -> None:
+    with pytest.raises(Exception, match="no_such_table"):
+        await shuttle.run(Prepared("SELECT * FROM no_such_table"), BATCH)
+    assert out_of(engine) == 0
+    assert len(await shuttle.run(statement_for(engine), BATCH)) == 2
+
+
+async def test_a_connection_whose_caller_was_cancelled_is_not_used_again(postgres_registry_url: str) -> None:
+    async with engine_on(postgres_registry_url) as engine:
+        shuttle = Shuttle(engine)
+        [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
+        running = asyncio.create_task(shuttle.run(WHICH_SESSION, BATCH))
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled()
+        assert out_of(engine) == 0
+        [[another]] = await shuttle.run(WHICH_SESSION, BATCH)
+        assert another != pid
+        await shuttle.close()
+
+
+async def test_closing_puts_back_what_is_kept_and_keeps_none_from_then_on(
+    engine: AsyncEngine, shuttle: Shuttle
+) -> None:
+    await shuttle.run(statement_for(engine), BATCH)
+    await shuttle.close()
+    assert out_of(engine) == 0
+    await shuttle.run(statement_for(engine), BATCH)
+    assert out_of(engine) == 0
+
+
+async def test_a_kept_connection_that_the_server_has_closed_is_not_used(postgres_registry_url: str) -> None:
+    async with engine_on(postgres_registry_url) as engine:
+        shuttle = Shuttle(engine)
+        [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
+        [kept] = [out.pooled.driver_connection for out in shuttle._kept]
+        assert kept is not None
+        await kept.close()
+        [[another]] = await shuttle.run(WHICH_SESSION, BATCH)
+        assert another != pid
+        await shuttle.close()
+
+
+async def test_every_connection_to_a_server_that_takes_no_writes_any_more_is_dropped(
+    postgres_registry_url: str,
+) -> None:
+    async with engine_on(postgres_registry_url) as engine:
+        shuttle = Shuttle(engine)
+        no_writes = Prepared("SELECT set_config('default_transaction_read_only', 'on', false) WHERE $1::text <> ''")
+        await asyncio.gather(*(shuttle.run(no_writes, BATCH) for _ in range(2)))
+        assert out_of(engine) == 2
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await shuttle.run(Prepared("DELETE FROM keys WHERE id = $1::text"), BATCH)
+        assert out_of(engine) == 0
+        await shuttle.run(Prepared("DELETE FROM keys WHERE id = $1::text"), BATCH)  # on a new one
+        await shuttle.close()
