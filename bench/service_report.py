@@ -89,7 +89,7 @@ def table(results: Results) -> Iterator[str]:
                 )
     for storage in results.storage:
         redis = f", an open challenge {storage.challenge_bytes:,.0f} in Redis" if storage.challenge_bytes else ""
-        yield f"a device in long use takes {storage.device_bytes:,.0f} bytes in the database{redis}"
+        yield f"a device takes {storage.device_bytes:,.0f} bytes in the database{redis}"
     yield from (f"FAILED {failure}" for failure in results.failures)
 
 

@@ -112,7 +112,8 @@ class Device(Credential):
 
     Attributes:
         earlier_acceptances: the steps and challenges before the last one as `step:challenge` between blanks, the newest
-            first; a few more than can be accepted while a challenge lives by default.
+            first; a few more than can be accepted while a challenge lives by default, and none from before a pause of
+            hours.
         failures: wrong codes in a row, over all challenges.
         slow_failures: wrong codes since `slow_since_ms`, which no right code clears; `rules.guessing` reads them.
         slow_since_ms: when the first of those was charged, by the database's clock; 0 before it.

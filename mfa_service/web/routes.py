@@ -128,6 +128,7 @@ class RouteTable:
                 raise ValueError(f"{route.method} {route.pattern} is there twice")
             methods[route.method] = route
         self._exact: dict[str, Resource] = {}
+        self._by_start: dict[str, Resource] = {}  # of patterns whose one placeholder is their last segment
         self._patterns: dict[int, list[tuple[tuple[str | None, ...], Resource]]] = {}
         shapes: set[tuple[str | None, ...]] = set()
         for pattern, methods in by_pattern.items():
@@ -141,10 +142,12 @@ class RouteTable:
             if shape in shapes:
                 raise ValueError(f"{pattern} is there twice")
             shapes.add(shape)
-            if None in shape:
-                self._patterns.setdefault(len(shape), []).append((shape, resource))
-            else:
+            if None not in shape:
                 self._exact[pattern] = resource
+            elif shape.index(None) == len(shape) - 1:
+                self._by_start[pattern.rpartition("/")[0]] = resource
+            else:
+                self._patterns.setdefault(len(shape), []).append((shape, resource))
 
     def find(self, path: str) -> tuple[Resource, tuple[str, ...]]:
         """Return what is at a path, and the segments that stand for its placeholders.
@@ -160,6 +163,10 @@ class RouteTable:
             return resource, ()
         if "#" in path:  # no part of a target in any of its forms (RFC 9112 §3.2)
             raise NoSuchRoute
+        start, _, last = path.rpartition("/")
+        resource = self._by_start.get(start)
+        if resource is not None and last:
+            return resource, (last,)
         segments = path.split("/")
         for shape, resource in self._patterns.get(len(segments), ()):
             arguments = []

@@ -608,3 +608,14 @@ async def test_a_device_remembers_the_acceptances_before_its_last_one_and_none_t
     assert not now.has_accepted(STEP, "a39")
     assert now.earlier_acceptances.split().count(f"{STEP + 38}:a38") == 1
     assert len(now.earlier_acceptances) <= 32 * 46
+
+
+async def test_a_device_remembers_no_acceptance_that_no_challenge_can_ask_for_any_more(stage: Stage) -> None:
+    await activate(stage)
+    await accept(stage, STEP + 1, "a1")
+    hours_later, longest_challenge = STEP + 1_000, 3_600 // 30
+    await accept(stage, hours_later, "b1")
+    assert (await device(stage)).earlier_acceptances == ""
+    await accept(stage, hours_later + longest_challenge, "b2")
+    await accept(stage, hours_later + longest_challenge, "b2")
+    assert (await device(stage)).earlier_acceptances.split() == [f"{hours_later}:b1"]

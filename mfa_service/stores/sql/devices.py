@@ -121,7 +121,7 @@ class SqlDevices:
             acceptance.step,
             acceptance.auth_id,
             acceptance.matched_at_ms,
-            acceptance.purpose.value,
+            acceptance.purpose,
             clock_tolerance_ms,
         )
         try:

@@ -18,6 +18,9 @@ _INT = sa.BigInteger()
 
 # What a device can accept while a challenge lives: 32 steps of 30 s in the 900 s of an activation.
 _EARLIER_CHARACTERS = 32 * len("12345678:01234567-89ab-4def-8123-456789abcdef ")
+# Where so many steps have passed, of 30 s at least, no challenge is left that could ask for an acceptance before them:
+# the longest lives for an hour. Half as many would do, but for the clocks.
+_FORGOTTEN_AFTER_STEPS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def _accept(dialect: str) -> sa.Executable:
     )
     is_held = sa.and_(devices.c.last_step == given.c.step, devices.c.last_auth_id == given.c.auth_id)
     newest = sa.cast(devices.c.last_step, _TEXT) + sa.literal_column("':'", _TEXT) + devices.c.last_auth_id
+    is_long_ago = devices.c.last_step < given.c.step - sa.literal_column(str(_FORGOTTEN_AFTER_STEPS))
     earlier = sa.func.substr(
         newest + sa.literal_column("' '", _TEXT) + devices.c.earlier_acceptances,
         sa.literal_column("1"),
@@ -131,7 +135,9 @@ def _accept(dialect: str) -> sa.Executable:
             status=_literal(DeviceStatus.ACTIVE),
             last_step=given.c.step,
             last_auth_id=given.c.auth_id,
-            earlier_acceptances=sa.case((is_held, devices.c.earlier_acceptances), else_=earlier),
+            earlier_acceptances=sa.case(
+                (is_held, devices.c.earlier_acceptances), (is_long_ago, sa.literal_column("''", _TEXT)), else_=earlier
+            ),
             last_used_ms=given.c.matched,
             failures=sa.literal_column("0"),
             locked_until_ms=sa.literal_column("0"),
