@@ -7,15 +7,12 @@ limits allow, and a code counts once per device (RFC 6238 §5.2).
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from typing import NoReturn
-from weakref import WeakValueDictionary
+from dataclasses import dataclass, field
 
 from mfa_service.errors import (
     ActivatedWithAnotherCode,
     ChallengeNotFound,
     ChallengeSpent,
-    ClockSkewed,
     DeviceNotFound,
     DeviceWaits,
     MalformedOtp,
@@ -23,10 +20,11 @@ from mfa_service.errors import (
     UsedOtp,
     WrongOtp,
 )
-from mfa_service.model import Acceptance, Challenge, Credential, DeviceStatus, Purpose, Settlement, Verdict
+from mfa_service.model import Acceptance, Challenge, Credential, Purpose, Settlement, Verdict
 from mfa_service.otp import totp
-from mfa_service.ports import Alerts, Challenges, Clock, Devices, NotAccepted, NotCharged, Sealing
-from mfa_service.rules.guessing import calls_for_alert, refuse_waiting
+from mfa_service.ports import Alerts, Challenges, Clock, Devices, Sealing
+from mfa_service.rules.guessing import refuse_waiting
+from mfa_service.rules.judgement import Judge
 from mfa_service.sealing import device_context
 
 
@@ -43,6 +41,19 @@ class CodePolicy:
     window_steps: int
     clock_tolerance_ms: int
     max_attempts: int
+
+
+@dataclass(slots=True)
+class _Line:
+    """The codes of one device that are here now, of which one is weighed.
+
+    Attributes:
+        turn: held by the code that is weighed.
+        codes: how many there are.
+    """
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    codes: int = 0
 
 
 class CodeScale:
@@ -73,9 +84,9 @@ class CodeScale:
         self._devices = devices
         self._sealing = sealing
         self._clock = clock
-        self._alerts = alerts
+        self._judge = Judge(devices=devices, alerts=alerts, clock_tolerance_ms=policy.clock_tolerance_ms)
         self._policy = policy
-        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # there while a code is in one
+        self._lines: dict[str, _Line] = {}  # by device, there while a code is in one
 
     async def device_of(self, challenge: Challenge) -> Credential:
         """Return the device that a challenge is for.
@@ -118,12 +129,18 @@ class CodeScale:
         line = self._lines.get(device.id)
         is_first = line is None
         if line is None:
-            line = self._lines[device.id] = asyncio.Lock()
-        async with line:
-            if not is_first:
-                device = await self.device_of(challenge)  # as the codes before this one have left it
-                self._refuse_unweighed(challenge, device, otp)
-            await self._weigh(challenge, device, otp)
+            line = self._lines[device.id] = _Line()
+        line.codes += 1
+        try:
+            async with line.turn:
+                if not is_first:
+                    device = await self.device_of(challenge)  # as the codes before this one have left it
+                    self._refuse_unweighed(challenge, device, otp)
+                await self._weigh(challenge, device, otp)
+        finally:
+            line.codes -= 1
+            if not line.codes:
+                del self._lines[device.id]
 
     def _refuse_unweighed(self, challenge: Challenge, device: Credential, otp: str) -> None:
         if self._is_spent(challenge):
@@ -146,14 +163,14 @@ class CodeScale:
                     raise ActivatedWithAnotherCode
                 raise ChallengeNotFound
             case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
-                await self._charge(device, is_last=self._is_last(settlement, challenge))
+                await self._judge.charge(device, is_last=self._is_last(settlement, challenge))
                 raise WrongOtp
             case Settlement.USED:
                 raise UsedOtp
             case Settlement.TAKEN | Settlement.REPEAT:
                 assert step is not None  # noqa: S101  settle gives these two for a matching step alone
                 repeats = settlement is Settlement.REPEAT
-                if not (repeats and await self._has_accepted(device, step, challenge.auth_id)):
+                if not (repeats and await self._judge.has_accepted(device, step, challenge.auth_id)):
                     acceptance = Acceptance(
                         device_id=device.id,
                         step=step,
@@ -162,7 +179,7 @@ class CodeScale:
                         purpose=challenge.purpose,
                     )
                     try:
-                        await self._accept(acceptance)
+                        await self._judge.accept(acceptance)
                     except (DeviceWaits, StoreUnavailable):
                         await self._count(challenge)
                         raise
@@ -195,60 +212,12 @@ class CodeScale:
             challenge.auth_id, verdict, step=step, max_attempts=self._policy.max_attempts
         )
 
-    async def _charge(self, device: Credential, *, is_last: bool) -> None:
-        """Charge a wrong code to its device; the last one that a pending device's activation takes removes it."""
-        try:
-            charged = await self._devices.charge(device.id)
-        except NotCharged:
-            await self._refuse_uncharged(device)
-        if calls_for_alert(charged):
-            self._alerts.many_wrong_codes(device, failures=charged.slow_failures)
-        if is_last and device.status is DeviceStatus.PENDING:
-            await self._devices.remove_pending(device.id)
-
-    async def _refuse_uncharged(self, device: Credential) -> NoReturn:
-        try:
-            refuse_waiting(await self._devices.credential(device.id))
-        except DeviceNotFound:
-            raise ChallengeNotFound from None
-        raise StoreUnavailable  # the wait ended between the two looks: nothing was told, the caller may try again
-
-    async def _has_accepted(self, device: Credential, step: int, auth_id: str) -> bool:
-        """Tell whether the device's row accepted a challenge's code of this step, as its last one or before that."""
-        if device.last_auth_id == auth_id and device.last_step == step:
-            return True
-        try:
-            return (await self._devices.get(device.id)).has_accepted(step, auth_id)
-        except DeviceNotFound:
-            return False
-
-    async def _accept(self, acceptance: Acceptance) -> None:
-        try:
-            await self._devices.accept(acceptance, clock_tolerance_ms=self._policy.clock_tolerance_ms)
-        except NotAccepted:
-            await self._refuse_unaccepted(acceptance)
-
     async def _count(self, challenge: Challenge) -> None:
         """Count a right code that was refused as the wrong one that it could have been for all the caller knows."""
         with contextlib.suppress(ChallengeNotFound, ChallengeSpent, StoreUnavailable):
             await self._challenges.settle(
                 challenge.auth_id, Verdict.WRONG, step=None, max_attempts=self._policy.max_attempts
             )
-
-    async def _refuse_unaccepted(self, acceptance: Acceptance) -> NoReturn:
-        """Read the row once more and say why it did not take the code."""
-        try:
-            device = await self._devices.credential(acceptance.device_id)
-        except DeviceNotFound:
-            raise ChallengeNotFound from None
-        refuse_waiting(device)
-        if device.status is DeviceStatus.ACTIVE and acceptance.purpose is Purpose.ACTIVATION:
-            raise ActivatedWithAnotherCode
-        if device.last_step >= acceptance.step:
-            raise UsedOtp
-        if abs(device.read_at_ms - acceptance.matched_at_ms) > self._policy.clock_tolerance_ms:
-            raise ClockSkewed
-        raise StoreUnavailable  # the row changed between the two looks: the same request may be sent again
 
 
 def _is_over(challenge: Challenge, device: Credential) -> bool:
