@@ -137,7 +137,7 @@ class Client:
             StoreUnavailable: none does.
         """
         look = command(b"GET", key)
-        calls = (node.call(look) for node in self._route.masters())
+        calls = (_asked(node, look) for node in self._route.masters())
         replies = await asyncio.gather(*calls, return_exceptions=True)
         if not any(_is_read(reply) for reply in replies):
             raise StoreUnavailable("no master answers: " + ", ".join(sorted({type(one).__name__ for one in replies})))
@@ -176,6 +176,10 @@ class Client:
             case _:
                 return error
         return await node.call(second)
+
+
+async def _asked(node: Node, look: Command) -> Reply:
+    return await node.call(look)
 
 
 def _is_read(reply: Reply) -> bool:

@@ -103,12 +103,12 @@ class Link:
         if connection is None:
             raise ConnectionResetError("no open connection")
         try:
-            await connection.send_packed_command(b"".join(one.packed for one in commands), check_health=False)
-            came = await replies.read(connection, sum(one.replies for one in commands))
+            await connection.send_packed_command(b"".join([one.packed for one in commands]), check_health=False)
+            came = await replies.read(connection, sum([one.replies for one in commands]))
         except BaseException:  # a cancellation too: its replies would be taken for those of the next batch
             await self.drop()
             raise
-        if any(isinstance(reply, ReadOnlyError) for reply in came):
+        if ReadOnlyError in map(type, came):
             await self.drop()  # no master any more: its name or the sentinels may give another one
         if len(came) == len(commands):
             return came

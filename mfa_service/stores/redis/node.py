@@ -44,13 +44,17 @@ class Node:
         """Whether the breaker is open."""
         return self._probe is not None and not self._probe.done()
 
-    async def call(self, command: Command) -> Reply:
-        """Send a command with the next batch and return its reply, an error of this one command included.
+    def call(self, command: Command) -> asyncio.Future[Reply]:
+        """Send a command with the next batch.
+
+        Returns:
+            Its reply, to be awaited, an error of this one command included. It raises `StoreUnavailable` where the
+            server is out of reach or too slow; the command may have run.
 
         Raises:
-            StoreUnavailable: the server is out of reach or too slow; the command may have run.
+            StoreUnavailable: the node is closed, or too many commands wait.
         """
-        return await self._batcher.submit(command)
+        return self._batcher.submit(command)
 
     async def close(self) -> None:
         """Let what was submitted finish, then close the connection."""
