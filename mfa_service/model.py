@@ -4,6 +4,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mfa_service.values import value
+
 Algorithm = Literal["SHA1", "SHA256", "SHA512"]
 
 SCOPE_ENROLL = "mfa:enroll"
@@ -27,7 +29,7 @@ class DeviceStatus(enum.StrEnum):
     BLOCKED = "BLOCKED"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Owner:
     """Whose devices are meant: a user of one application."""
 
@@ -35,7 +37,7 @@ class Owner:
     user_name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SealedSecret:
     """A device's secret as the registry keeps it: the sealed bytes and the id of the key that opens them."""
 
@@ -74,7 +76,7 @@ class NewDevice:
     created_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Standing:
     """Whether a device answers codes now: as much of it as opening a challenge looks at.
 
@@ -89,7 +91,7 @@ class Standing:
     read_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Credential(Standing):
     """What a code is weighed with: as much of a device as that looks at.
 
@@ -106,7 +108,7 @@ class Credential(Standing):
     last_auth_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Device(Credential):
     """A device as the registry holds it at one moment.
 
@@ -143,7 +145,7 @@ class Purpose(enum.StrEnum):
     ACTIVATION = "activate"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Challenge:
     """An open challenge as peeked at.
 
@@ -184,7 +186,7 @@ class Settlement(enum.StrEnum):
     MISMATCH = "mismatch"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Acceptance:
     """One code about to be accepted: everything the conditional UPDATE compares.
 

@@ -1,18 +1,20 @@
 """An answer before it is on the wire, and the bytes that it becomes."""
 
 import email.utils
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 import orjson
+
+from mfa_service.values import value
 
 JSON = "application/json; charset=utf-8"
 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """What a call answers.
 

@@ -4,7 +4,7 @@ import asyncio
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, NoReturn, cast
 
@@ -14,6 +14,7 @@ from aiohttp.http import HttpVersion11
 from multidict import istr
 
 from mfa_service.errors import InvalidInput
+from mfa_service.values import value
 from mfa_service.web import naming
 from mfa_service.web.refusals import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMedia
 from mfa_service.web.urlencoded import form_pairs
@@ -35,7 +36,7 @@ class MediaType(enum.StrEnum):
     FORM = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Body:
     """A request's body as it came."""
 

@@ -14,6 +14,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from mfa_service import names
 from mfa_service.errors import InvalidInput, MalformedOtp, NameRefused
 from mfa_service.model import TotpParameters
+from mfa_service.values import value
 from mfa_service.web import naming
 from mfa_service.web.paths import DEVICE_TYPE
 
@@ -30,7 +31,7 @@ class Pairing:
     parameters: TotpParameters
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Initiation:
     """What call 6 asks for."""
 
