@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import pytest
@@ -11,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from mfa_service.stores.sql import postgresql, sqlite
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import batch_rows
 from mfa_service.stores.sql.prepared import Prepared, prepare
 from mfa_service.stores.sql.shuttle import Shuttle
+from tests.clocks import ManualClock
 
 BATCH = '[["a"],["b"]]'
 WHICH_SESSION = Prepared("SELECT pg_backend_pid() WHERE $1::text <> ''")
@@ -46,6 +49,11 @@ def statement_for(engine: AsyncEngine) -> Prepared:
     return prepare(sa.select(batch_rows(engine.dialect.name, {"word": sa.Text()})), engine.dialect)
 
 
+async def run_until(enough: asyncio.Event, shuttle: Shuttle, engine: AsyncEngine) -> None:
+    while not enough.is_set():
+        await shuttle.run(statement_for(engine), BATCH)
+
+
 def out_of(engine: AsyncEngine) -> int:
     """Return how many connections are out of the pool."""
     assert isinstance(engine.pool, QueuePool)
@@ -68,22 +76,75 @@ async def test_a_connection_goes_back_when_nothing_follows(engine: AsyncEngine, 
             await asyncio.sleep(0.01)
 
 
-async def test_batches_without_end_keep_nobody_else_from_a_pool_of_one_connection(tmp_path: object) -> None:
+async def test_batches_without_end_keep_nobody_else_from_a_pool_of_one_connection(tmp_path: Path) -> None:
     async with engine_on(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3") as engine:
         shuttle = Shuttle(engine)
-
         enough = asyncio.Event()
-
-        async def run_without_end() -> None:
-            while not enough.is_set():
-                await shuttle.run(statement_for(engine), BATCH)
-
-        running = asyncio.create_task(run_without_end())
+        running = asyncio.create_task(run_until(enough, shuttle, engine))
         for _ in range(5):
             async with asyncio.timeout(0.5), engine.connect() as connection:
                 assert await connection.scalar(sa.select(1)) == 1
         enough.set()
         await running
+        await shuttle.close()
+
+
+@pytest.fixture
+def never_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection goes back to the pool because of its time."""
+    monkeypatch.setattr("mfa_service.stores.sql.shuttle._OUT_S", 3_600)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A file, with one connection that writes."""
+    made = sqlite.connect(sa.make_url(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3"), clock=ManualClock())
+    yield made
+    await made.close()
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_a_kept_connection_gives_way_to_whoever_needs_one(database: Database) -> None:
+    batch = database.prepare(sa.select(batch_rows("sqlite", {"word": sa.Text()})))
+    for _ in range(3):
+        await database.write_batch(batch, BATCH)
+        async with asyncio.timeout(5), database.transaction() as connection:
+            assert await connection.scalar(sa.select(1)) == 1
+        await database.write_batch(batch, BATCH)
+        async with asyncio.timeout(5):
+            assert len(await database.write(sa.select(1))) == 1
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_a_connection_in_use_gives_way_when_its_batch_is_done(database: Database) -> None:
+    batch = database.prepare(sa.select(batch_rows("sqlite", {"word": sa.Text()})))
+    enough = asyncio.Event()
+
+    async def run_without_end() -> None:
+        while not enough.is_set():
+            await database.write_batch(batch, BATCH)
+
+    async def transact() -> None:
+        async with asyncio.timeout(5), database.transaction() as connection:
+            assert await connection.scalar(sa.select(1)) == 1
+
+    running = asyncio.create_task(run_without_end())
+    await asyncio.gather(*(transact() for _ in range(5)))
+    enough.set()
+    await running
+
+
+async def test_a_connection_of_a_pool_that_was_given_up_meanwhile_is_not_kept(postgres_registry_url: str) -> None:
+    async with engine_on(postgres_registry_url) as engine:
+        shuttle = Shuttle(engine)
+        [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
+        slow = Prepared("SELECT pg_backend_pid() FROM pg_sleep(0.1) WHERE $1::text <> ''")
+        running = asyncio.create_task(shuttle.run(slow, BATCH))
+        await asyncio.sleep(0.02)
+        await engine.dispose()
+        assert [list(row) for row in await running] == [[pid]]
+        [[another]] = await shuttle.run(WHICH_SESSION, BATCH)
+        assert another != pid
         await shuttle.close()
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +65,7 @@ class Database:
             StoreUnavailable: the database is out of reach.
         """
         with self._reach():
-            async with self._reading.connect() as connection:
+            async with _taken(self._reading.connect(), self._read_batches) as connection:
                 return (await connection.execute(statement, parameters)).all()
 
     async def look(self, at: Callable[[sa.Connection], Seen]) -> Seen:
@@ -75,7 +75,7 @@ class Database:
             StoreUnavailable: the database is out of reach.
         """
         with self._reach():
-            async with self._reading.connect() as connection:
+            async with _taken(self._reading.connect(), self._read_batches) as connection:
                 return await connection.run_sync(at)
 
     async def write(
@@ -88,7 +88,7 @@ class Database:
             StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
         """
         with self._reach(), _telling_busy():
-            async with self._writing.connect() as connection:
+            async with _taken(self._writing.connect(), self._write_batches) as connection:
                 return (await connection.execute(statement, parameters)).all()
 
     def prepare(self, statement: sa.Executable) -> Prepared:
@@ -122,7 +122,7 @@ class Database:
             IntegrityError: a statement goes against a constraint.
         """
         with self._reach():
-            async with self._transactional.begin() as connection:
+            async with _taken(self._transactional.begin(), self._write_batches) as connection:
                 await begin(connection)
                 yield connection
 
@@ -132,7 +132,7 @@ class Database:
         Raises:
             StoreUnavailable: the database is out of reach.
         """
-        with self._reach():
+        with self._reach(), self._write_batches.wanted():
             return await self._writing.connect()
 
     async def close(self) -> None:
@@ -150,6 +150,17 @@ class Database:
             raise StoreUnavailable("the registry is closed")
         with reaching():
             yield
+
+
+@asynccontextmanager
+async def _taken(
+    connecting: AbstractAsyncContextManager[AsyncConnection], batches: Shuttle
+) -> AsyncIterator[AsyncConnection]:
+    """Have a connection of the pool's that batches travel by, which give way until it is there."""
+    async with AsyncExitStack() as stack:
+        with batches.wanted():
+            connection = await stack.enter_async_context(connecting)
+        yield connection
 
 
 async def begin(connection: AsyncConnection) -> None:

@@ -6,14 +6,15 @@ that, as much as it costs to take a connection out of the pool and to put it bac
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiosqlite
 import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
 from mfa_service.stores.sql.prepared import Prepared, Row
@@ -27,10 +28,12 @@ class _Out:
     """A connection that is out of its pool.
 
     Attributes:
+        pool: the engine's at that time; it has another one once its connections lead to no server that takes writes.
         since_s: when it was taken out, by the loop's clock.
     """
 
     pooled: PoolProxiedConnection
+    pool: Pool
     since_s: float
 
 
@@ -47,6 +50,7 @@ class Shuttle:
         self._kept: list[_Out] = []
         self._timer: asyncio.TimerHandle | None = None
         self._putting_back: set[asyncio.Task[None]] = set()
+        self._wanted = 0
         self._is_closed = False
 
     async def run(self, statement: Prepared, batch: str) -> Sequence[Row]:
@@ -64,7 +68,7 @@ class Shuttle:
             *DRIVER_ERRORS: whatever the driver raises.
         """
         loop = asyncio.get_running_loop()
-        out = self._next_kept() or _Out(await self._engine.raw_connection(), loop.time())
+        out = self._next_kept() or _Out(await self._engine.raw_connection(), self._engine.pool, loop.time())
         try:
             rows = await self._fetch(out.pooled.driver_connection, statement.text, batch)
         except asyncpg.ReadOnlySQLTransactionError:  # a standby by now: new connections look for the server that is not
@@ -82,7 +86,9 @@ class Shuttle:
         except BaseException:
             out.pooled.invalidate()
             raise
-        if self._is_closed or loop.time() - out.since_s >= _OUT_S:
+        if out.pool is not self._engine.pool:
+            out.pooled.invalidate()
+        elif self._is_closed or self._wanted or loop.time() - out.since_s >= _OUT_S:
             await greenlet_spawn(out.pooled.close)
             await asyncio.sleep(0)  # whoever waits for it takes it now, before the next batch can
         else:
@@ -91,12 +97,20 @@ class Shuttle:
                 self._timer = loop.call_later(_OUT_S, self._put_back_kept, loop)
         return rows
 
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """Keep no connection within the block, in which somebody else waits for one of the pool's."""
+        self._wanted += 1
+        try:
+            self._put_back_now()
+            yield
+        finally:
+            self._wanted -= 1
+
     async def close(self) -> None:
         """Put every connection back, and keep none from now on."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._put_back_kept(asyncio.get_running_loop())
+        self._put_back_now()
         if self._putting_back:
             await asyncio.wait(self._putting_back)
 
@@ -107,6 +121,11 @@ class Shuttle:
                 return out
             out.pooled.invalidate()
         return None
+
+    def _put_back_now(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._put_back_kept(asyncio.get_running_loop())
 
     def _put_back_kept(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

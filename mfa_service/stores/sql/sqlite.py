@@ -1,4 +1,4 @@
-"""SQLite: one file, one connection a process that writes, two that read."""
+"""SQLite: one file, one connection a process that writes, some that read."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ DRIVER = "sqlite+aiosqlite"
 _BUSY_TIMEOUT_MS = 500
 _POOL_TIMEOUT_S = 1.0
 _WAL_PAGES = 4_000  # 16 MB before they are written into the file itself; the default of 1,000 costs a fifth more
-_READERS = 3  # for the two looks that every authentication takes, and one for all else
+_READERS = 7  # one for each kind of look in batches, and one for all else; made when they are first needed
 _DURABLE = (
     f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode = WAL",
