@@ -151,4 +151,3 @@ async def _tidy(connection: AsyncConnection) -> None:
 
 def _auth_id(step: int) -> str:
     return str(uuid.UUID(int=step, version=4))
-
