@@ -6,7 +6,6 @@ re-sent and no time runs: a batch has one deadline, and whoever keeps it cancels
 
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import hiredis
@@ -22,17 +21,19 @@ Connect: TypeAlias = Callable[[], Awaitable[AbstractConnection]]
 LOST: tuple[type[Exception], ...] = (RedisError, OSError)  # OSError holds TimeoutError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Command:
     """A command as it goes over the wire; two of them are never equal.
 
-    Attributes:
+    Args:
         packed: in RESP2, together with the commands that must go right before it.
         replies: how many replies come back, of which the last one counts.
     """
 
-    packed: bytes
-    replies: int = 1
+    __slots__ = ("packed", "replies")
+
+    def __init__(self, packed: bytes, *, replies: int = 1) -> None:
+        self.packed = packed
+        self.replies = replies
 
 
 def command(*words: str | bytes | int) -> Command:
