@@ -162,7 +162,7 @@ async def test_a_vault_that_is_down_is_told_of_and_used_again_once_it_is_back(
 
 
 async def test_a_slow_vault_is_given_up_within_the_deadline(running: Vault, transit: VaultTransit) -> None:
-    running.delay_s = 10
+    running.delay_s = 5
     began_s = time.monotonic()
     assert "no answer in time" in await refusal(transit, StoreUnavailable)
     assert time.monotonic() - began_s < 4
