@@ -134,6 +134,7 @@ async def test_a_connection_in_use_gives_way_when_its_batch_is_done(database: Da
     await running
 
 
+@pytest.mark.usefixtures("never_in_time")
 async def test_a_connection_of_a_pool_that_was_given_up_meanwhile_is_not_kept(postgres_registry_url: str) -> None:
     async with engine_on(postgres_registry_url) as engine:
         shuttle = Shuttle(engine)
