@@ -10,7 +10,7 @@ Made = TypeVar("Made")
 def value(cls: type[Made]) -> type[Made]:
     """Make a class a dataclass with slots that is compared and hashed by its fields, and frozen to the type checker.
 
-    At run time nothing keeps its fields from being assigned: that would make each four times as dear to make, a
+    At run time nothing keeps its fields from being assigned: that would make each three and a half times as dear, a
     twelfth of the whole cost of opening a challenge.
 
     Args:

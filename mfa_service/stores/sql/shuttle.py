@@ -68,7 +68,10 @@ class Shuttle:
             *DRIVER_ERRORS: whatever the driver raises.
         """
         loop = asyncio.get_running_loop()
-        out = self._next_kept() or _Out(await self._engine.raw_connection(), self._engine.pool, loop.time())
+        out = self._next_kept()
+        if out is None:
+            pool = self._engine.pool  # asked before the connection, which may be the last that a pool gives
+            out = _Out(await self._engine.raw_connection(), pool, loop.time())
         try:
             rows = await self._fetch(out.pooled.driver_connection, statement.text, batch)
         except asyncpg.ReadOnlySQLTransactionError:  # a standby by now: new connections look for the server that is not
