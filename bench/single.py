@@ -3,7 +3,6 @@
 All that the service does around them is done here too, so that the two ways differ in nothing else.
 """
 
-import json
 from typing import Any, TypeAlias
 
 import redis.asyncio
@@ -40,7 +39,7 @@ class SingleDevices:
 
     async def get(self, device_id: str) -> Device:
         """Return a device by its id."""
-        rows = await self._database.read_batch(self._statements.get, json.dumps([[device_id]]))
+        rows = await self._database.read_batch(self._statements.get, [(device_id,)])
         if not rows:
             raise DeviceNotFound
         return device_of(rows[0])
@@ -55,7 +54,7 @@ class SingleDevices:
             acceptance.purpose.value,
             clock_tolerance_ms,
         )
-        if not await self._database.write_batch(self._statements.accept, json.dumps([member])):
+        if not await self._database.write_batch(self._statements.accept, [member]):
             raise NotAccepted
 
 

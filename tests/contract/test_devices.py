@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import asdict, replace
 
-import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -27,7 +26,7 @@ from mfa_service.ports import NotAccepted, NotCharged
 from mfa_service.rules import guessing
 from mfa_service.stores.sql import Registry
 from mfa_service.stores.sql.database import Database
-from mfa_service.stores.sql.prepared import Prepared
+from mfa_service.stores.sql.prepared import Member, Prepared, Row
 from tests.contract.sql_stores import LIMITS, Stage
 
 ALICE = Owner("shop", "alice")
@@ -118,8 +117,8 @@ async def test_listings_travel_in_batches_of_few_rows(stage: Stage, monkeypatch:
     asked: list[int] = []
     read_batch = Database.read_batch
 
-    async def counted(self: Database, statement: Prepared, batch: str) -> Sequence[Sequence[object]]:
-        asked.append(len(orjson.loads(batch)))
+    async def counted(self: Database, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
+        asked.append(len(batch))
         return await read_batch(self, statement, batch)
 
     monkeypatch.setattr(Database, "read_batch", counted)

@@ -18,8 +18,8 @@ from mfa_service.stores.sql.prepared import Prepared, prepare
 from mfa_service.stores.sql.shuttle import Shuttle
 from tests.clocks import ManualClock
 
-BATCH = '[["a"],["b"]]'
-WHICH_SESSION = Prepared("SELECT pg_backend_pid() WHERE $1::text <> ''")
+BATCH = [("a",), ("b",)]
+WHICH_SESSION = Prepared(("SELECT pg_backend_pid() WHERE $1::text <> ''",))
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ async def test_a_connection_of_a_pool_that_was_given_up_meanwhile_is_not_kept(po
     async with engine_on(postgres_registry_url) as engine:
         shuttle = Shuttle(engine)
         [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
-        slow = Prepared("SELECT pg_backend_pid() FROM pg_sleep(0.1) WHERE $1::text <> ''")
+        slow = Prepared(("SELECT pg_backend_pid() FROM pg_sleep(0.1) WHERE $1::text <> ''",))
         running = asyncio.create_task(shuttle.run(slow, BATCH))
         await asyncio.sleep(0.02)
         await engine.dispose()
@@ -153,7 +153,7 @@ async def test_a_connection_that_a_statement_failed_on_goes_back_and_is_good(
     engine: AsyncEngine, shuttle: Shuttle
 ) -> None:
     with pytest.raises(Exception, match="no_such_table"):
-        await shuttle.run(Prepared("SELECT * FROM no_such_table"), BATCH)
+        await shuttle.run(Prepared(("SELECT * FROM no_such_table",)), BATCH)
     assert out_of(engine) == 0
     assert len(await shuttle.run(statement_for(engine), BATCH)) == 2
 
@@ -200,11 +200,11 @@ async def test_every_connection_to_a_server_that_takes_no_writes_any_more_is_dro
 ) -> None:
     async with engine_on(postgres_registry_url) as engine:
         shuttle = Shuttle(engine)
-        no_writes = Prepared("SELECT set_config('default_transaction_read_only', 'on', false) WHERE $1::text <> ''")
+        no_writes = Prepared(("SELECT set_config('default_transaction_read_only', 'on', false) WHERE $1::text <> ''",))
         await asyncio.gather(*(shuttle.run(no_writes, BATCH) for _ in range(2)))
         assert out_of(engine) == 2
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-            await shuttle.run(Prepared("DELETE FROM keys WHERE id = $1::text"), BATCH)
+            await shuttle.run(Prepared(("DELETE FROM keys WHERE id = $1::text",)), BATCH)
         assert out_of(engine) == 0
-        await shuttle.run(Prepared("DELETE FROM keys WHERE id = $1::text"), BATCH)  # on a new one
+        await shuttle.run(Prepared(("DELETE FROM keys WHERE id = $1::text",)), BATCH)  # on a new one
         await shuttle.close()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mfa_service.errors import RowLocked, StoreUnavailable
 from mfa_service.stores.sql import prepared
-from mfa_service.stores.sql.prepared import DRIVER_ERRORS, Prepared, Row
+from mfa_service.stores.sql.prepared import DRIVER_ERRORS, Member, Prepared, Row
 from mfa_service.stores.sql.shuttle import Shuttle
 
 Seen = TypeVar("Seen")
@@ -95,8 +95,8 @@ class Database:
         """Compile a statement on a batch for `read_batch` or `write_batch`."""
         return prepared.prepare(statement, self._transactional.dialect)
 
-    async def read_batch(self, statement: Prepared, batch: str) -> Sequence[Row]:
-        """Run one statement that changes nothing on a JSON array of arrays and return its rows.
+    async def read_batch(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
+        """Run one statement that changes nothing on the members of a batch and return its rows.
 
         Raises:
             StoreUnavailable: the database is out of reach.
@@ -104,8 +104,8 @@ class Database:
         with self._reach():
             return await self._read_batches.run(statement, batch)
 
-    async def write_batch(self, statement: Prepared, batch: str) -> Sequence[Row]:
-        """Run and commit one statement on a JSON array of arrays and return the rows of its RETURNING.
+    async def write_batch(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
+        """Run and commit one statement on the members of a batch and return the rows of its RETURNING.
 
         Raises:
             StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.

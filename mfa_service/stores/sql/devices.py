@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, cast
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -121,7 +120,7 @@ class SqlDevices:
             acceptance.step,
             acceptance.auth_id,
             acceptance.matched_at_ms,
-            acceptance.purpose,
+            str(acceptance.purpose),  # not the enumeration's: drivers take longer with kinds of text of others
             clock_tolerance_ms,
         )
         try:
@@ -205,28 +204,28 @@ class SqlDevices:
         return len(await self._database.write(sa.delete(devices).where(*conditions).returning(devices.c.id)))
 
     async def _send_get(self, batch: Sequence[str]) -> Mapping[Hashable, Device]:
-        rows = await self._database.read_batch(self._statements.get, _json([(device_id,) for device_id in batch]))
+        rows = await self._database.read_batch(self._statements.get, [(device_id,) for device_id in batch])
         return {row[0]: device_of(row) for row in rows}
 
     async def _send_find(self, batch: Sequence[_Name]) -> Mapping[Hashable, Device]:
-        rows = await self._database.read_batch(self._statements.find, _json(batch))
+        rows = await self._database.read_batch(self._statements.find, batch)
         return {tuple(row[:3]): device_of(row[3:]) for row in rows}
 
     async def _send_listing(self, batch: Sequence[Owner]) -> Mapping[Hashable, list[Device]]:
         owners = [(owner.application_id, owner.user_name) for owner in batch]
         listed: dict[Hashable, list[Device]] = {}
-        for row in await self._database.read_batch(self._statements.listing, _json(owners)):
+        for row in await self._database.read_batch(self._statements.listing, owners):
             device = device_of(row)
             listed.setdefault(device.owner, []).append(device)
         return listed
 
     async def _send_credential(self, batch: Sequence[str]) -> Mapping[Hashable, Credential]:
         statement = self._statements.credential
-        rows = await self._database.read_batch(statement, _json([(device_id,) for device_id in batch]))
+        rows = await self._database.read_batch(statement, [(device_id,) for device_id in batch])
         return {row[0]: credential_of(row) for row in rows}
 
     async def _send_standing(self, batch: Sequence[_Name]) -> Mapping[Hashable, Standing]:
-        rows = await self._database.read_batch(self._statements.standing, _json(batch))
+        rows = await self._database.read_batch(self._statements.standing, batch)
         return {tuple(row[:3]): standing_of(row[3:]) for row in rows}
 
     async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, Charged | None]:
@@ -238,10 +237,10 @@ class SqlDevices:
         charges = [one for one in batch if isinstance(one, _Charge)]
         judged: dict[Hashable, Charged | None] = {}
         if accepts:
-            rows = await self._database.write_batch(self._statements.accept, _json(accepts))
+            rows = await self._database.write_batch(self._statements.accept, accepts)
             judged.update(((device_id, step, auth_id), None) for device_id, step, auth_id in rows)
         if charges:
-            rows = await self._database.write_batch(self._statements.charge, _json(charges))
+            rows = await self._database.write_batch(self._statements.charge, charges)
             judged.update((_Charge(device_id), Charged(failures, slow)) for device_id, failures, slow in rows)
         return judged
 
@@ -287,10 +286,6 @@ async def _register(connection: AsyncConnection, device: NewDevice, *, pending_t
             last_used_ms=0,
         )
     )
-
-
-def _json(members: Sequence[Sequence[str | int]]) -> str:
-    return orjson.dumps([tuple(member) for member in members]).decode()
 
 
 def _of(owner: Owner) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

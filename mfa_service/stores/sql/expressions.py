@@ -10,7 +10,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 BATCH = "batch"
-"""Name of the one parameter that carries a batch: a JSON array of arrays."""
+"""Name of the one parameter that carries a batch as JSON: an array of arrays."""
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  it stands for an SQL function
@@ -47,8 +47,21 @@ def _octets_postgresql(element: octets, compiler: SQLCompiler, **options: Any) -
     return f"decode({compiler.process(element.clauses, **options)}, 'hex')"
 
 
+def member_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.FromClause:
+    """Return the members of a batch as rows of typed columns, for statements that `prepared.prepare` compiles.
+
+    Args:
+        dialect: `sqlite` or `postgresql`.
+        columns: name → type, in the order of each member's elements.
+    """
+    if dialect == "postgresql":
+        return batch_rows(dialect, columns)
+    one = tuple(sa.bindparam(name, type_=kind) for name, kind in columns.items())
+    return sa.values(*(sa.column(name, kind) for name, kind in columns.items())).data([one]).cte("batch")
+
+
 def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.Subquery:
-    """Return the members of the batch parameter as rows of typed columns.
+    """Return the members of the batch parameter, which is JSON, as rows of typed columns.
 
     Args:
         dialect: `sqlite` or `postgresql`.

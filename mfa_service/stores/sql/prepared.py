@@ -1,11 +1,17 @@
-"""Statements on a whole batch, made by SQLAlchemy once and run by the database's driver itself."""
+"""Statements on a whole batch, made by SQLAlchemy once and run by the database's driver itself.
+
+A batch travels as one JSON array on PostgreSQL. On SQLite, which takes JSON apart at up to half of what a statement
+costs, it is rows of parameters.
+"""
 
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeAlias
 
 import asyncpg  # type: ignore[import-untyped]  # it has no annotations
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
@@ -20,23 +26,56 @@ DRIVER_ERRORS: Final = (
 )
 """What the drivers raise by themselves."""
 
-Row = Sequence[Any]
+Row: TypeAlias = Sequence[Any]
+Member: TypeAlias = Sequence[str | int]
+Parameters: TypeAlias = tuple[str | int | None, ...]
+
+# A statement for each power of two up to 256 members, which is what a `Batcher` sends at most, so that a connection has
+# few of them to remember.
+_SIZES: Final = tuple(1 << power for power in range(9))
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement as text whose one parameter is the batch."""
+    """A statement as text.
 
-    text: str
+    Attributes:
+        texts: the one text whose one parameter is the batch as JSON, or one for each of the sizes, which has as many
+            parameters for each member as it has columns.
+        columns: how many a member has; 0 where the batch is JSON.
+    """
+
+    texts: Sequence[str]
+    columns: int = 0
+
+    def bound(self, members: Sequence[Member]) -> tuple[str, Parameters]:
+        """Return the text for so many members, and its parameters.
+
+        Args:
+            members: 1 to 256, each of as many values as the statement's batch has columns.
+
+        Raises:
+            IndexError: there are more.
+        """
+        if not self.columns:
+            return self.texts[0], (orjson.dumps([tuple(member) for member in members]).decode(),)
+        power = (len(members) - 1).bit_length()
+        missing = _SIZES[power] - len(members)
+        return self.texts[power], (*chain.from_iterable(members), *(None,) * (missing * self.columns))
 
 
 def prepare(statement: sa.Executable, dialect: sa.Dialect) -> Prepared:
-    """Compile a statement.
+    """Compile a statement on `expressions.batch_rows` or on `expressions.member_rows`.
 
     Raises:
-        ValueError: it has other parameters than the batch.
+        ValueError: it has other parameters than the batch, or has them in another order.
     """
     compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every executable here has it
-    if compiled.positiontup != [BATCH]:
+    text, names = str(compiled), compiled.positiontup
+    if names == [BATCH]:
+        return Prepared((text,))
+    # The rows come first in a statement. Those of members that are missing are NULL, which is equal to nothing.
+    start, row, end = text.partition(f"({', '.join('?' * len(names))})")
+    if not start.endswith("VALUES ") or "?" in end:
         raise ValueError("a prepared statement has the batch as its one parameter")
-    return Prepared(str(compiled))
+    return Prepared(tuple(f"{start}{', '.join([row] * size)}{end}" for size in _SIZES), columns=len(names))

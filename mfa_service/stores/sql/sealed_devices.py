@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from mfa_service.errors import KeyRetired
 from mfa_service.model import Owner, Resealed, SealedDevice, SealedSecret
 from mfa_service.stores.sql.database import Database, is_missing_parent
-from mfa_service.stores.sql.expressions import BATCH, octets
+from mfa_service.stores.sql.expressions import BATCH, batch_rows, octets
 from mfa_service.stores.sql.rows import parameters_of
 from mfa_service.stores.sql.statements import locked
 from mfa_service.stores.sql.tables import devices
@@ -89,7 +89,8 @@ class SqlSealedDevices:
 
 
 def _replacement(dialect: str) -> sa.Executable:
-    given = locked(dialect, dict.fromkeys(("device_id", "old_key", "old_blob", "new_key", "new_blob"), sa.Text()))
+    names = "device_id", "old_key", "old_blob", "new_key", "new_blob"
+    given = locked(batch_rows(dialect, dict.fromkeys(names, sa.Text())), dialect)
     return (
         sa.update(devices)
         .values(key_id=given.c.new_key, secret=octets(given.c.new_blob))

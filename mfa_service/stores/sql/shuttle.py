@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
-from mfa_service.stores.sql.prepared import Prepared, Row
+from mfa_service.stores.sql.prepared import Member, Parameters, Prepared, Row
 
 # How long a connection stays out of the pool: whoever else waits for one gets it then. Some batches long.
 _OUT_S: Final = 0.02
@@ -53,14 +53,14 @@ class Shuttle:
         self._wanted = 0
         self._is_closed = False
 
-    async def run(self, statement: Prepared, batch: str) -> Sequence[Row]:
+    async def run(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
         """Run a statement and return its rows.
 
         A connection that no whole answer came from, as where the caller was cancelled, is not used again.
 
         Args:
             statement: compiled for the engine.
-            batch: a JSON array of arrays.
+            batch: its members, 1 to 256.
 
         Raises:
             DBAPIError, TimeoutError: there is no connection to be had.
@@ -73,7 +73,7 @@ class Shuttle:
             pool = self._engine.pool  # asked before the connection, which may be the last that a pool gives
             out = _Out(await self._engine.raw_connection(), pool, loop.time())
         try:
-            rows = await self._fetch(out.pooled.driver_connection, statement.text, batch)
+            rows = await self._fetch(out.pooled.driver_connection, *statement.bound(batch))
         except asyncpg.ReadOnlySQLTransactionError:  # a standby by now: new connections look for the server that is not
             for one in (out, *self._kept):
                 one.pooled.invalidate()
@@ -150,16 +150,16 @@ def _is_known_closed(pooled: PoolProxiedConnection) -> bool:
     return isinstance(driver, asyncpg.Connection) and driver.is_closed()
 
 
-async def _fetch_by_aiosqlite(connection: aiosqlite.Connection, text: str, batch: str) -> Sequence[Row]:
-    return list(await connection.execute_fetchall(text, (batch,)))
+async def _fetch_by_aiosqlite(connection: aiosqlite.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
+    return list(await connection.execute_fetchall(text, parameters))
 
 
-async def _fetch_by_asyncpg(connection: asyncpg.Connection, text: str, batch: str) -> Sequence[Row]:
-    rows: Sequence[Row] = await connection.fetch(text, batch)
+async def _fetch_by_asyncpg(connection: asyncpg.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
+    rows: Sequence[Row] = await connection.fetch(text, *parameters)
     return rows
 
 
-_FETCH: Final[Mapping[str, Callable[[Any, str, str], Awaitable[Sequence[Row]]]]] = {
+_FETCH: Final[Mapping[str, Callable[[Any, str, Parameters], Awaitable[Sequence[Row]]]]] = {
     "sqlite": _fetch_by_aiosqlite,
     "postgresql": _fetch_by_asyncpg,
 }

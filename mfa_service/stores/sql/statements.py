@@ -1,6 +1,6 @@
 """The statements on devices that are carried out in batches, each over a whole batch at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from mfa_service.model import DeviceStatus, GuessingLimits, Purpose
 from mfa_service.rules.guessing import SLOW_WINDOW_MS
 from mfa_service.stores.sql.database import Database
-from mfa_service.stores.sql.expressions import batch_rows, now_ms
+from mfa_service.stores.sql.expressions import member_rows, now_ms
 from mfa_service.stores.sql.prepared import Prepared
 from mfa_service.stores.sql.tables import devices
 
@@ -92,14 +92,14 @@ def columns_of_device() -> tuple[sa.ColumnElement[Any], ...]:
 
 
 def _by_id(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
-    batch = batch_rows(dialect, {"device_id": _TEXT})
+    batch = member_rows(dialect, {"device_id": _TEXT})
     return sa.select(*columns).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
 
 
 def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
     """The name comes first, for the answer to be told by it."""
     names = {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT}
-    batch = batch_rows(dialect, names)
+    batch = member_rows(dialect, names)
     condition = sa.and_(*(devices.c[column] == batch.c[column] for column in names))
     return sa.select(*batch.c, *columns).join_from(batch, devices, condition).where(is_there())
 
@@ -107,7 +107,7 @@ def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Execu
 def _by_owner(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
     """Every device of a user, in the order of registration."""
     names = {"application_id": _TEXT, "user_name": _TEXT}
-    batch = batch_rows(dialect, names)
+    batch = member_rows(dialect, names)
     condition = sa.and_(*(devices.c[column] == batch.c[column] for column in names))
     order = devices.c.created_at_ms, devices.c.id
     return sa.select(*columns).join_from(batch, devices, condition).where(is_there()).order_by(*order)
@@ -116,8 +116,11 @@ def _by_owner(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Exec
 def _accept(dialect: str) -> sa.Executable:
     """The acceptance rule: the one statement that accepts a code (RFC 6238 §5.2)."""
     given = locked(
+        member_rows(
+            dialect,
+            {"device_id": _TEXT, "step": _INT, "auth_id": _TEXT, "matched": _INT, "purpose": _TEXT, "tolerance": _INT},
+        ),
         dialect,
-        {"device_id": _TEXT, "step": _INT, "auth_id": _TEXT, "matched": _INT, "purpose": _TEXT, "tolerance": _INT},
     )
     is_held = sa.and_(devices.c.last_step == given.c.step, devices.c.last_auth_id == given.c.auth_id)
     newest = sa.cast(devices.c.last_step, _TEXT) + sa.literal_column("':'", _TEXT) + devices.c.last_auth_id
@@ -160,7 +163,7 @@ def _accept(dialect: str) -> sa.Executable:
 
 
 def _charge(dialect: str, limits: GuessingLimits) -> sa.Executable:
-    given = locked(dialect, {"device_id": _TEXT})
+    given = locked(member_rows(dialect, {"device_id": _TEXT}), dialect)
     one = sa.literal_column("1", sa.Integer)
     failures = devices.c.failures + one
     begins_anew = devices.c.slow_since_ms <= now_ms() - _number(SLOW_WINDOW_MS)
@@ -195,13 +198,16 @@ def _wait_ms(failures: sa.ColumnElement[int], limits: GuessingLimits) -> sa.Colu
     return sa.case(*steps, else_=_number(waits_ms[0]))
 
 
-def locked(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.CTE:
-    """The members of a batch; on PostgreSQL those whose device there is, each device locked first, by order of ids.
+def locked(batch: sa.FromClause, dialect: str) -> sa.CTE:
+    """Return the members of a batch; on PostgreSQL those whose device there is, each locked first, by order of ids.
 
-    So two batches never wait for each other crosswise. SQLite has one writer; it would otherwise take each member's
-    JSON apart again wherever the statement names one of its columns.
+    So two batches never wait for each other crosswise. SQLite has one writer; it would otherwise make each member anew
+    wherever the statement names one of its columns.
+
+    Args:
+        batch: its rows, with a column `device_id`.
+        dialect: `sqlite` or `postgresql`.
     """
-    batch = batch_rows(dialect, columns)
     if dialect == "sqlite":
         return sa.select(*batch.c).cte("given").prefix_with("MATERIALIZED")
     return (
