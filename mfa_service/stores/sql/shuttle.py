@@ -19,8 +19,9 @@ from sqlalchemy.util import greenlet_spawn
 
 from mfa_service.stores.sql.prepared import Member, Parameters, Prepared, Row
 
-# How long a connection stays out of the pool: whoever else waits for one gets it then. Some batches long.
-_OUT_S: Final = 0.02
+# How long a connection stays out of the pool, which costs as much as a batch to put it back. Whoever needs one of the
+# pool's says so (`wanted`) and waits for no longer than a batch.
+_OUT_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def engine(url: sa.URL, *, readers: int = 0) -> AsyncEngine:
         pool_size=readers or 1,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
+        pool_use_lifo=True,  # the one used last remembers pages and statements
         skip_autocommit_rollback=bool(readers),  # nothing to roll back; one that writes may have begun a transaction
     )
     sa.event.listen(made.sync_engine, "connect", _make_durable)
