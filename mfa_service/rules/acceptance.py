@@ -7,7 +7,7 @@ limits allow, and a code counts once per device (RFC 6238 §5.2).
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mfa_service.errors import (
     ActivatedWithAnotherCode,
@@ -48,12 +48,12 @@ class _Line:
     """The codes of one device that are here now, of which one is weighed.
 
     Attributes:
-        turn: held by the code that is weighed.
         codes: how many there are.
+        turn: held by the code that is weighed; there once another one waits behind it.
     """
 
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     codes: int = 0
+    turn: asyncio.Lock | None = None
 
 
 class CodeScale:
@@ -127,20 +127,35 @@ class CodeScale:
         """
         self._refuse_unweighed(challenge, device, otp)
         line = self._lines.get(device.id)
-        is_first = line is None
-        if line is None:
-            line = self._lines[device.id] = _Line()
+        if line is not None:
+            await self._weigh_behind(line, challenge, device.id, otp)
+            return
+        line = self._lines[device.id] = _Line(codes=1)
+        try:
+            await self._weigh(challenge, device, otp)
+        finally:
+            if line.turn is not None:
+                line.turn.release()
+            self._leave(line, device.id)
+
+    async def _weigh_behind(self, line: _Line, challenge: Challenge, device_id: str, otp: str) -> None:
+        """Weigh a code when its turn has come, against the device as the codes before it have left it."""
         line.codes += 1
         try:
+            if line.turn is None:
+                line.turn = asyncio.Lock()
+                await line.turn.acquire()  # at once, for the code that is weighed now, and releases it
             async with line.turn:
-                if not is_first:
-                    device = await self.device_of(challenge)  # as the codes before this one have left it
-                    self._refuse_unweighed(challenge, device, otp)
+                device = await self.device_of(challenge)
+                self._refuse_unweighed(challenge, device, otp)
                 await self._weigh(challenge, device, otp)
         finally:
-            line.codes -= 1
-            if not line.codes:
-                del self._lines[device.id]
+            self._leave(line, device_id)
+
+    def _leave(self, line: _Line, device_id: str) -> None:
+        line.codes -= 1
+        if not line.codes:
+            del self._lines[device_id]
 
     def _refuse_unweighed(self, challenge: Challenge, device: Credential, otp: str) -> None:
         if self._is_spent(challenge):
@@ -158,6 +173,13 @@ class CodeScale:
         step = self._matching_step(challenge.taken_step if is_over else None, device, secret, otp, now_ms)
         settlement = await self._settle(challenge, device, step)
         match settlement:
+            case Settlement.TAKEN | Settlement.REPEAT:
+                assert step is not None  # noqa: S101  settle gives these two for a matching step alone
+                repeats = settlement is Settlement.REPEAT
+                if not (repeats and await self._judge.has_accepted(device, step, challenge.auth_id)):
+                    await self._accept(challenge, step, now_ms)
+            case Settlement.USED:
+                raise UsedOtp
             case Settlement.MISMATCH if is_over:
                 if challenge.purpose is Purpose.ACTIVATION:
                     raise ActivatedWithAnotherCode
@@ -165,24 +187,14 @@ class CodeScale:
             case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
                 await self._judge.charge(device, is_last=self._is_last(settlement, challenge))
                 raise WrongOtp
-            case Settlement.USED:
-                raise UsedOtp
-            case Settlement.TAKEN | Settlement.REPEAT:
-                assert step is not None  # noqa: S101  settle gives these two for a matching step alone
-                repeats = settlement is Settlement.REPEAT
-                if not (repeats and await self._judge.has_accepted(device, step, challenge.auth_id)):
-                    acceptance = Acceptance(
-                        device_id=device.id,
-                        step=step,
-                        auth_id=challenge.auth_id,
-                        matched_at_ms=now_ms,
-                        purpose=challenge.purpose,
-                    )
-                    try:
-                        await self._judge.accept(acceptance)
-                    except (DeviceWaits, StoreUnavailable):
-                        await self._count(challenge)
-                        raise
+
+    async def _accept(self, challenge: Challenge, step: int, matched_at_ms: int) -> None:
+        acceptance = Acceptance(challenge.device_id, step, challenge.auth_id, matched_at_ms, challenge.purpose)
+        try:
+            await self._judge.accept(acceptance)
+        except (DeviceWaits, StoreUnavailable):
+            await self._count(challenge)
+            raise
 
     def _is_spent(self, challenge: Challenge) -> bool:
         return challenge.attempts >= self._policy.max_attempts

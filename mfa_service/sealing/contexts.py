@@ -43,5 +43,8 @@ def _of_parameters(algorithm: str, digits: int, period_s: int) -> bytes:
 
 def _joined(*parts: str) -> bytes:
     """Return the parts, each with its length, so that no two lists of parts give the same bytes."""
-    encoded = [part.encode() for part in parts]
-    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])
+    joined = b""
+    for part in parts:
+        encoded = part.encode()
+        joined += len(encoded).to_bytes(4, "big") + encoded
+    return joined
