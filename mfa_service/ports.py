@@ -4,7 +4,7 @@ No method here can express a race: there is no `exists` and no get-then-set. Eac
 raises; every one that reaches a store also raises `StoreUnavailable`, and then nothing was accepted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from mfa_service.model import (
@@ -104,7 +104,7 @@ class Devices(Protocol):
         """
         ...
 
-    async def get(self, device_id: str) -> Device:
+    def get(self, device_id: str) -> Awaitable[Device]:
         """Return a device by its id.
 
         Raises:
@@ -112,7 +112,7 @@ class Devices(Protocol):
         """
         ...
 
-    async def credential(self, device_id: str) -> Credential:
+    def credential(self, device_id: str) -> Awaitable[Credential]:
         """Return as much of a device as a code is weighed with.
 
         Raises:
@@ -120,7 +120,7 @@ class Devices(Protocol):
         """
         ...
 
-    async def standing(self, owner: Owner, name: str) -> Standing:
+    def standing(self, owner: Owner, name: str) -> Awaitable[Standing]:
         """Return whether a user's device answers codes now, by its name, whatever its status.
 
         Raises:
@@ -128,7 +128,7 @@ class Devices(Protocol):
         """
         ...
 
-    async def find(self, owner: Owner, name: str) -> Device:
+    def find(self, owner: Owner, name: str) -> Awaitable[Device]:
         """Return a user's device by name, whatever its status.
 
         Raises:
@@ -140,7 +140,7 @@ class Devices(Protocol):
         """Return a user's devices, oldest first; none for an unknown user."""
         ...
 
-    async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
+    def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> Awaitable[None]:
         """Accept one code by the one conditional UPDATE of the acceptance rule, durably.
 
         The row changes only where the device is active (or pending, for an activation), does not wait, has accepted no
@@ -152,7 +152,7 @@ class Devices(Protocol):
         """
         ...
 
-    async def charge(self, device_id: str) -> Charged:
+    def charge(self, device_id: str) -> Awaitable[Charged]:
         """Count one wrong code against an active or pending device that does not wait, durably and atomically.
 
         It then waits as its new count in a row says, and is blocked at the limit. The slow counter rises with it, and

@@ -35,6 +35,7 @@ class Batcher(Generic[Item, Result]):
         queue: most items waiting at any time.
         deadline_s: how long an item may wait to be sent, and how long a batch may take then.
         lost: what `send` raises where the store is out of reach, besides `StoreUnavailable`.
+        missing: what an item's caller is told where the answer has no entry for it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Batcher(Generic[Item, Result]):
         queue: int = 4096,
         deadline_s: float = 1.0,
         lost: tuple[type[Exception], ...] = (),
+        missing: Callable[[Item], Exception] | None = None,
     ) -> None:
         self._send = send
         self._key = key
@@ -55,6 +57,7 @@ class Batcher(Generic[Item, Result]):
         self._most_waiting = queue
         self._deadline_s = deadline_s
         self._lost: tuple[type[Exception], ...] = (StoreUnavailable, *lost)
+        self._missing = missing
         self._loop: asyncio.AbstractEventLoop | None = None  # of the callers; to ask for it costs a system call
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -65,7 +68,7 @@ class Batcher(Generic[Item, Result]):
         """Have an item carried out with the next batch.
 
         Returns:
-            Its own result, to be awaited. It raises `Missing` where the answer has no entry for the item,
+            Its own result, to be awaited. It raises what `missing` says where the answer has no entry for the item,
             `StoreUnavailable` where the store is lost or a deadline passed, though the item may have been carried out
             all the same, and whatever `send` raised for this item alone.
 
@@ -153,12 +156,12 @@ class Batcher(Generic[Item, Result]):
         keys: Iterable[Hashable],
         results: Mapping[Hashable, Result],
     ) -> None:
-        for (_, future, _), key in zip(batch, keys, strict=True):
+        for (item, future, _), key in zip(batch, keys, strict=True):
             if not future.done():  # its caller may be gone
                 try:
                     future.set_result(results[key])
                 except KeyError:
-                    future.set_exception(Missing())
+                    future.set_exception(Missing() if self._missing is None else self._missing(item))
 
     @contextlib.contextmanager
     def _deadline(self, batch: Sequence[Member[Item, Result]], loop: asyncio.AbstractEventLoop) -> Iterator[None]:

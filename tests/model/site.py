@@ -1,7 +1,8 @@
 """The rules on a real registry and real challenges, called one at a time from code that waits for nothing."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -64,16 +65,15 @@ class _Faulty(SqlDevices):
     fault: Fault | None = None
 
     async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
-        await self._judged(super().accept(acceptance, clock_tolerance_ms=clock_tolerance_ms))
+        await self._judged(partial(super().accept, acceptance, clock_tolerance_ms=clock_tolerance_ms))
 
     async def charge(self, device_id: str) -> Charged:
-        return await self._judged(super().charge(device_id))
+        return await self._judged(partial(super().charge, device_id))
 
-    async def _judged(self, act: Coroutine[None, None, Judged]) -> Judged:
+    async def _judged(self, act: Callable[[], Awaitable[Judged]]) -> Judged:
         if self.fault is Fault.LOST:
-            act.close()
             raise StoreUnavailable
-        judged = await act
+        judged = await act()
         if self.fault is Fault.UNANSWERED:
             raise StoreUnavailable
         return judged

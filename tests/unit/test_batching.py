@@ -155,6 +155,18 @@ async def test_an_item_without_an_entry_is_missing_to_its_caller_alone() -> None
     assert (first, third) == (1, 3)
 
 
+async def test_a_caller_whose_item_has_no_entry_is_told_what_that_means() -> None:
+    async def send(_items: Sequence[Item]) -> Mapping[Hashable, int]:
+        return {}
+
+    def unknown(item: Item) -> Exception:
+        return LookupError(item[0])
+
+    batcher: Batcher[Item, int] = Batcher(send, missing=unknown)
+    told = await outcomes(batcher, [("a", 1), ("b", 2)])
+    assert [(type(one), str(one)) for one in told] == [(LookupError, "a"), (LookupError, "b")]
+
+
 async def test_a_lost_store_is_unavailable_to_every_member_and_nothing_is_sent_again(store: Store) -> None:
     def lose(_items: Sequence[Item]) -> None:
         raise Lost

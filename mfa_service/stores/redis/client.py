@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib import resources
 from typing import Protocol
@@ -106,8 +106,9 @@ class Client:
     def __init__(self, route: Route, *, deadline_s: float) -> None:
         self._route = route
         self._deadline_s = deadline_s
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the callers; to ask for it costs a system call
 
-    async def call(self, key: bytes, *words: str | bytes | int) -> Reply:
+    def call(self, key: bytes, *words: str | bytes | int) -> Awaitable[Reply]:
         """Run a command on a key.
 
         Args:
@@ -115,17 +116,15 @@ class Client:
             words: the whole command, the key included.
 
         Returns:
-            The reply: bytes, an integer, a list or None.
-
-        Raises:
-            StoreUnavailable: no server carried it out that we know of.
+            The reply, to be awaited: bytes, an integer, a list or None. It raises `StoreUnavailable` where no server
+            carried it out that we know of.
         """
         once = command(*words)
-        return await self._send(key, once, lambda: once)
+        return self._send(key, once, lambda: once)
 
-    async def run(self, script: Script, key: bytes, *arguments: str | int) -> Reply:
+    def run(self, script: Script, key: bytes, *arguments: str | int) -> Awaitable[Reply]:
         """Run a script on a key; as `call`."""
-        return await self._send(key, script.by_sha(key, *arguments), partial(script.by_source, key, *arguments))
+        return self._send(key, script.by_sha(key, *arguments), partial(script.by_source, key, *arguments))
 
     async def ping(self, key: bytes) -> None:
         """Return if a master answers and reads a key, or says where it is.
@@ -148,7 +147,10 @@ class Client:
 
     async def _send(self, key: bytes, first: Command, again: Callable[[], Command]) -> Reply:
         node = self._route.node_for(key)
-        started_s = asyncio.get_running_loop().time()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        started_s = loop.time()
         try:
             reply = await node.call(first)
             if not isinstance(reply, RedisError):

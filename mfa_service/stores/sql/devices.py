@@ -1,6 +1,6 @@
 """`Devices` in SQL: the hot statements in batches, the rest in transactions of their own."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import sqlalchemy as sa
@@ -66,17 +66,17 @@ class SqlDevices:
     def __init__(self, database: Database, limits: GuessingLimits) -> None:
         self._database = database
         self._statements = statements.build(database, limits)
-        self._getter: Batcher[str, Device] = Batcher(self._send_get)
-        self._finder: Batcher[_Name, Device] = Batcher(self._send_find)
+        self._getter: Batcher[str, Device] = Batcher(self._send_get, missing=_not_found)
+        self._finder: Batcher[_Name, Device] = Batcher(self._send_find, missing=_not_found)
         # A listing is as many rows as a user has devices: more of them would hold up all others while they are read.
         self._lister: Batcher[Owner, list[Device]] = Batcher(self._send_listing, size=32)
-        self._credentials: Batcher[str, Credential] = Batcher(self._send_credential)
-        self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing)
+        self._credentials: Batcher[str, Credential] = Batcher(self._send_credential, missing=_not_found)
+        self._standings: Batcher[_Name, Standing] = Batcher(self._send_standing, missing=_not_found)
         self._turns = Turns()
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
         self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
-            self._send_judgements, key=_key, apart=lambda one: one.device_id
+            self._send_judgements, key=_key, apart=lambda one: one.device_id, missing=_refused
         )
 
     async def close(self) -> None:
@@ -85,55 +85,37 @@ class SqlDevices:
         for batcher in (*reading, self._judge):
             await batcher.close()
 
-    async def get(self, device_id: str) -> Device:
+    def get(self, device_id: str) -> Awaitable[Device]:
         """Return a device by its id, as the port says."""
-        try:
-            return await self._getter.submit(device_id)
-        except Missing:
-            raise DeviceNotFound from None
+        return self._getter.submit(device_id)
 
-    async def find(self, owner: Owner, name: str) -> Device:
+    def find(self, owner: Owner, name: str) -> Awaitable[Device]:
         """Return a user's device by name, as the port says."""
-        try:
-            return await self._finder.submit(_Name(owner.application_id, owner.user_name, name))
-        except Missing:
-            raise DeviceNotFound from None
+        return self._finder.submit(_Name(owner.application_id, owner.user_name, name))
 
-    async def credential(self, device_id: str) -> Credential:
+    def credential(self, device_id: str) -> Awaitable[Credential]:
         """Return as much of a device as a code is weighed with, as the port says."""
-        try:
-            return await self._credentials.submit(device_id)
-        except Missing:
-            raise DeviceNotFound from None
+        return self._credentials.submit(device_id)
 
-    async def standing(self, owner: Owner, name: str) -> Standing:
+    def standing(self, owner: Owner, name: str) -> Awaitable[Standing]:
         """Return whether a user's device answers codes now, as the port says."""
-        try:
-            return await self._standings.submit(_Name(owner.application_id, owner.user_name, name))
-        except Missing:
-            raise DeviceNotFound from None
+        return self._standings.submit(_Name(owner.application_id, owner.user_name, name))
 
-    async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
+    def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> Awaitable[None]:
         """Accept one code, as the port says."""
         given = _Accept(
             acceptance.device_id,
             acceptance.step,
             acceptance.auth_id,
             acceptance.matched_at_ms,
-            str(acceptance.purpose),  # not the enumeration's: drivers take longer with kinds of text of others
+            str(acceptance.purpose),  # plain text: a driver takes longer with a member of an enumeration
             clock_tolerance_ms,
         )
-        try:
-            await self._judge.submit(given)
-        except Missing:
-            raise NotAccepted from None
+        return cast("Awaitable[None]", self._judge.submit(given))
 
-    async def charge(self, device_id: str) -> Charged:
+    def charge(self, device_id: str) -> Awaitable[Charged]:
         """Count one wrong code, as the port says."""
-        try:
-            return cast("Charged", await self._judge.submit(_Charge(device_id)))
-        except Missing:
-            raise NotCharged from None
+        return cast("Awaitable[Charged]", self._judge.submit(_Charge(device_id)))
 
     async def all_of(self, owner: Owner) -> Sequence[Device]:
         """Return a user's devices, as the port says."""
@@ -243,6 +225,14 @@ class SqlDevices:
             rows = await self._database.write_batch(self._statements.charge, charges)
             judged.update((_Charge(device_id), Charged(failures, slow)) for device_id, failures, slow in rows)
         return judged
+
+
+def _not_found(_: object) -> DeviceNotFound:
+    return DeviceNotFound()
+
+
+def _refused(judgement: _Accept | _Charge) -> NotAccepted | NotCharged:
+    return NotAccepted() if isinstance(judgement, _Accept) else NotCharged()
 
 
 def _key(judgement: _Accept | _Charge) -> Hashable:
