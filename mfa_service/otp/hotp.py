@@ -5,7 +5,7 @@ from typing import Final
 
 from mfa_service.otp.rfc2104 import Hmac
 
-_FOUR_BYTES: Final = Struct(">I")
+_four_bytes: Final = Struct(">I").unpack_from
 _MODULI: Final = {digits: 10**digits for digits in (6, 7, 8)}
 
 
@@ -18,7 +18,7 @@ def truncate(digest: bytes) -> int:
     Returns:
         Snum, a number from 0 to 2³¹ - 1.
     """
-    snum: int = _FOUR_BYTES.unpack_from(digest, digest[-1] & 0x0F)[0]
+    snum: int = _four_bytes(digest, digest[-1] & 0x0F)[0]
     return snum & 0x7FFF_FFFF
 
 

@@ -12,8 +12,8 @@ _FUNCTIONS: Final[Mapping[Algorithm, hashes.SHA1 | hashes.SHA256 | hashes.SHA512
     "SHA256": hashes.SHA256(),
     "SHA512": hashes.SHA512(),
 }
-# A copy of an empty hash state costs a third of a new one. These are only ever copied.
-_EMPTY: Final = {algorithm: hashes.Hash(function) for algorithm, function in _FUNCTIONS.items()}
+# With each, its block's size B. A copy of an empty hash state costs a third of a new one; these are only ever copied.
+_EMPTY: Final = {algorithm: (hashes.Hash(function), function.block_size) for algorithm, function in _FUNCTIONS.items()}
 _IPAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
@@ -32,17 +32,16 @@ class Hmac:
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes, algorithm: Algorithm) -> None:
-        empty = _EMPTY[algorithm]
-        block_size = _FUNCTIONS[algorithm].block_size
-        if len(key) > block_size:
+        empty, block_bytes = _EMPTY[algorithm]
+        if len(key) > block_bytes:
             long_key = empty.copy()
             long_key.update(key)
             key = long_key.finalize()
-        padded = key.ljust(block_size, b"\0")
-        self._inner = empty.copy()
-        self._inner.update(padded.translate(_IPAD))
-        self._outer = empty.copy()
-        self._outer.update(padded.translate(_OPAD))
+        padded = key.ljust(block_bytes, b"\0")
+        self._inner = inner = empty.copy()
+        inner.update(padded.translate(_IPAD))
+        self._outer = outer = empty.copy()
+        outer.update(padded.translate(_OPAD))
 
     def digest(self, message: bytes) -> bytes:
         """Return H(K xor opad, H(K xor ipad, message)) (RFC 2104 §2).

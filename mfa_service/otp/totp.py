@@ -57,12 +57,11 @@ def match(secret: bytes, parameters: TotpParameters, otp: str, *, now_ms: int, w
     digits = parameters.digits
     given = _ascii(otp)
     now = step_at(now_ms, parameters.period_s)
-    matching = [
-        step
-        for step in range(max(0, now - window_steps), now + window_steps + 1)
-        if compare_digest(hotp.code(mac, step, digits), given)
-    ]
-    return matching[-1] if matching else None
+    matching = None
+    for step in range(max(0, now - window_steps), now + window_steps + 1):
+        if compare_digest(hotp.code(mac, step, digits), given):
+            matching = step
+    return matching
 
 
 def matches_step(secret: bytes, parameters: TotpParameters, otp: str, step: int) -> bool:
