@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import io
+import os
 import select
+import stat
 from typing import Final, TextIO
 
-# What a pipe takes in one piece, so that the lines of several workers do not run into one another.
-_BLOCK_CHARACTERS: Final = select.PIPE_BUF
+# What is written in one piece, so that the lines of several workers do not run into one another: a pipe takes no more
+# than this whole, a file takes anything, and each piece costs as much as ten lines.
+_PIPE_CHARACTERS: Final = select.PIPE_BUF
+_FILE_CHARACTERS: Final = 64 * 1024
 
 
 class Lines:
@@ -22,6 +27,7 @@ class Lines:
     def __init__(self, stream: TextIO, *, kept_back_s: float = 0.0) -> None:
         self._stream = stream
         self._kept_back_s = kept_back_s
+        self._most_characters = _FILE_CHARACTERS if _is_file(stream) else _PIPE_CHARACTERS
         self._block: list[str] = []
         self._characters = 0
 
@@ -38,7 +44,7 @@ class Lines:
             self.write(line)
             return
         characters = self._characters + len(line) + 1
-        if characters > _BLOCK_CHARACTERS:
+        if characters > self._most_characters:
             self.flush()
             characters = len(line) + 1
         self._characters = characters
@@ -58,3 +64,10 @@ class Lines:
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, io.UnsupportedOperation):
+        return False

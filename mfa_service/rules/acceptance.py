@@ -7,6 +7,7 @@ limits allow, and a code counts once per device (RFC 6238 §5.2).
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from mfa_service.errors import (
@@ -213,16 +214,14 @@ class CodeScale:
             return totp.match(secret, device.parameters, otp, now_ms=now_ms, window_steps=self._policy.window_steps)
         return over_step if totp.matches_step(secret, device.parameters, otp, over_step) else None
 
-    async def _settle(self, challenge: Challenge, device: Credential, step: int | None) -> Settlement:
+    def _settle(self, challenge: Challenge, device: Credential, step: int | None) -> Awaitable[Settlement]:
         if step is None:
             verdict = Verdict.WRONG
         elif step <= device.last_step:
             verdict = Verdict.USED
         else:
             verdict = Verdict.MATCH
-        return await self._challenges.settle(
-            challenge.auth_id, verdict, step=step, max_attempts=self._policy.max_attempts
-        )
+        return self._challenges.settle(challenge.auth_id, verdict, step=step, max_attempts=self._policy.max_attempts)
 
     async def _count(self, challenge: Challenge) -> None:
         """Count a right code that was refused as the wrong one that it could have been for all the caller knows."""

@@ -2,6 +2,12 @@
 
 import asyncio
 import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
 
 from mfa_service.ops.lines import Lines
 
@@ -42,6 +48,38 @@ async def test_a_piece_is_never_longer_than_a_pipe_takes_whole() -> None:
     assert "".join(stream.pieces).split() == [f"{number:0200}" for number in range(1_000)]
     assert max(map(len, stream.pieces)) <= 4_096
     assert len(stream.pieces) == 50
+
+
+async def test_a_file_takes_more_in_one_piece(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        lines = Lines(file, kept_back_s=KEPT_BACK_S)
+        for number in range(300):
+            lines.collect(f"{number:0200}")
+        assert (tmp_path / "log").read_text() == ""
+        for number in range(300, 600):
+            lines.collect(f"{number:0200}")
+        assert len((tmp_path / "log").read_text()) == 326 * 201
+        lines.flush()
+    assert (tmp_path / "log").read_text().split() == [f"{number:0200}" for number in range(600)]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    """A pipe's two ends."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        yield reading, stream
+    os.close(reading)
+
+
+async def test_a_pipe_gets_no_more_than_it_takes_whole(pipe: tuple[int, TextIO]) -> None:
+    reading, stream = pipe
+    lines = Lines(stream, kept_back_s=KEPT_BACK_S)
+    for number in range(21):
+        lines.collect(f"{number:0200}")
+    assert len(os.read(reading, 8_192)) == 20 * 201
+    lines.flush()
+    assert len(os.read(reading, 8_192)) == 201
 
 
 async def test_a_line_longer_than_that_is_a_piece_of_its_own() -> None:
