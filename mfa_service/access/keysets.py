@@ -72,11 +72,13 @@ class SigningKeys:
         self._clock = clock
         self._seen: tuple[OpenKey, ...] = ()
         self._keys: dict[str, SigningKey] = {}
+        self._verification: dict[str, VerificationKey] = {}
 
     def get(self, kid: str) -> VerificationKey | None:
         """Return a key by its id, as far as known now."""
-        key = self._current_keys().get(kid)
-        return None if key is None else key.verification
+        if self._keyring.signing_keys is not self._seen:
+            self._current_keys()
+        return self._verification.get(kid)
 
     async def find(self, kid: str) -> VerificationKey | None:
         """Return a key by its id, after the keyring has looked again for one that is not known.
@@ -112,6 +114,7 @@ class SigningKeys:
         opened = self._keyring.signing_keys
         if opened is not self._seen:
             self._keys = {key.record.id: self._keys.get(key.record.id) or _signing_key(key) for key in opened}
+            self._verification = {key_id: key.verification for key_id, key in self._keys.items()}
             self._seen = opened
         return self._keys
 

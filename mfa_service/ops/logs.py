@@ -57,7 +57,8 @@ def configure(
     lines = Lines(stream, kept_back_s=requests_kept_back_s)
 
     def now() -> str:
-        return _rfc3339(now_ms())
+        unix_s, ms = divmod(now_ms(), 1000)
+        return f"{_to_the_second(unix_s)}.{ms:03d}Z"
 
     def in_order(_logger: object, _method: str, event: Event) -> Event:
         head = {"timestamp": now(), "level": event.pop("level"), "event": event.pop("event")}
@@ -125,10 +126,6 @@ def _with_trace_id(_logger: object, _method: str, event: Event) -> Event:
 
 def _presentable(_logger: object, _method: str, event: Event) -> Event:
     return {str(name): presentable(str(name), value) for name, value in event.items()}
-
-
-def _rfc3339(unix_ms: int) -> str:
-    return f"{_to_the_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
 @lru_cache(maxsize=1)

@@ -177,8 +177,14 @@ class CodeScale:
             case Settlement.TAKEN | Settlement.REPEAT:
                 assert step is not None  # noqa: S101  settle gives these two for a matching step alone
                 repeats = settlement is Settlement.REPEAT
-                if not (repeats and await self._judge.has_accepted(device, step, challenge.auth_id)):
-                    await self._accept(challenge, step, now_ms)
+                if repeats and await self._judge.has_accepted(device, step, challenge.auth_id):
+                    return
+                acceptance = Acceptance(device.id, step, challenge.auth_id, now_ms, challenge.purpose)
+                try:
+                    await self._judge.accept(acceptance)
+                except (DeviceWaits, StoreUnavailable):
+                    await self._count(challenge)
+                    raise
             case Settlement.USED:
                 raise UsedOtp
             case Settlement.MISMATCH if is_over:
@@ -188,14 +194,6 @@ class CodeScale:
             case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
                 await self._judge.charge(device, is_last=self._is_last(settlement, challenge))
                 raise WrongOtp
-
-    async def _accept(self, challenge: Challenge, step: int, matched_at_ms: int) -> None:
-        acceptance = Acceptance(challenge.device_id, step, challenge.auth_id, matched_at_ms, challenge.purpose)
-        try:
-            await self._judge.accept(acceptance)
-        except (DeviceWaits, StoreUnavailable):
-            await self._count(challenge)
-            raise
 
     def _is_spent(self, challenge: Challenge) -> bool:
         return challenge.attempts >= self._policy.max_attempts

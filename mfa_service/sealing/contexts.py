@@ -16,8 +16,12 @@ def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> 
     Returns:
         Application, user, device id, algorithm, digits and period, each behind its length in four bytes.
     """
-    return _joined(owner.application_id, owner.user_name, device_id) + _of_parameters(
-        parameters.algorithm, parameters.digits, parameters.period_s
+    return b"".join(
+        (
+            _of_application(owner.application_id),
+            _joined(owner.user_name, device_id),
+            _of_parameters(parameters.algorithm, parameters.digits, parameters.period_s),
+        )
     )
 
 
@@ -34,6 +38,11 @@ def key_context(key_id: str, purpose: KeyPurpose, generation: int, algorithm: st
         The word `key` and the four parts, each behind its length in four bytes.
     """
     return _joined("key", purpose.value, key_id, str(generation), algorithm)
+
+
+@lru_cache(maxsize=256)
+def _of_application(application_id: str) -> bytes:
+    return _joined(application_id)
 
 
 @lru_cache(maxsize=16)

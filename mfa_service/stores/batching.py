@@ -75,7 +75,7 @@ class Batcher(Generic[Item, Result]):
         Raises:
             StoreUnavailable: the queue is full or the batcher closed.
         """
-        if self._closed or len(self._waiting) >= self._most_waiting:
+        if len(self._waiting) >= self._most_waiting:
             raise StoreUnavailable("the store is closed" if self._closed else "too many calls are waiting")
         loop = self._loop
         if loop is None:
@@ -90,6 +90,7 @@ class Batcher(Generic[Item, Result]):
     async def close(self) -> None:
         """Refuse further items and return when those submitted have their outcome."""
         self._closed = True
+        self._most_waiting = 0
         if self._task is not None:
             _, unfinished = await asyncio.wait({self._task}, timeout=2 * self._deadline_s)
             for task in unfinished:
@@ -105,7 +106,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._task = None
             _refuse(batch, "the batch was given up")
-            _refuse(self._waiting.clear(), "the batch ahead was given up")
+            _refuse(self._waiting.take_all(), "the batch ahead was given up")
 
     def _next_batch(self, oldest_s: float) -> list[Member[Item, Result]]:
         while taken := self._waiting.take(self._size):
@@ -183,7 +184,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """Tell the members and cancel their `send`; while that does not end, refuse all who wait behind it."""
         if self._overdue:
-            _refuse(self._waiting.clear(), "the store does not answer")
+            _refuse(self._waiting.take_all(), "the store does not answer")
         else:
             self._overdue = True
             _refuse(batch, "the store did not answer in time")

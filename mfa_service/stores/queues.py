@@ -27,31 +27,24 @@ class Queue(Protocol[Item, Result]):
         """Take out those who are next; none waits where none is taken."""
         ...
 
-    def clear(self) -> Sequence[Member[Item, Result]]:
+    def take_all(self) -> Sequence[Member[Item, Result]]:
         """Take out everybody."""
         ...
 
 
-class Fifo(Generic[Item, Result]):
+class Fifo(deque[Member[Item, Result]]):
     """One queue for all."""
-
-    def __init__(self) -> None:
-        self._members: deque[Member[Item, Result]] = deque()
-        self.append = self._members.append
-
-    def __len__(self) -> int:
-        return len(self._members)
 
     def take(self, most: int) -> list[Member[Item, Result]]:
         """Take out those who came first."""
-        if len(self._members) <= most:
-            return self.clear()
-        return [self._members.popleft() for _ in range(most)]
+        if len(self) <= most:
+            return self.take_all()
+        return [self.popleft() for _ in range(most)]
 
-    def clear(self) -> list[Member[Item, Result]]:
+    def take_all(self) -> list[Member[Item, Result]]:
         """Take out everybody."""
-        taken = list(self._members)
-        self._members.clear()
+        taken = list(self)
+        self.clear()
         return taken
 
 
@@ -96,7 +89,7 @@ class Lines(Generic[Item, Result]):
         self._count -= len(taken)
         return taken
 
-    def clear(self) -> list[Member[Item, Result]]:
+    def take_all(self) -> list[Member[Item, Result]]:
         """Take out everybody."""
         taken = [member for line in self._lines.values() for member in line]
         self._lines.clear()
