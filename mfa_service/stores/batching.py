@@ -8,10 +8,13 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Generic, cast
 
 from mfa_service.errors import RowLocked, StoreUnavailable
 from mfa_service.stores.queues import Fifo, Item, Lines, Member, Queue, Result
+
+_item, _came_s = itemgetter(0), itemgetter(2)  # of a member
 
 
 class Missing(Exception):
@@ -110,9 +113,10 @@ class Batcher(Generic[Item, Result]):
 
     def _next_batch(self, oldest_s: float) -> list[Member[Item, Result]]:
         while taken := self._waiting.take(self._size):
+            if min(map(_came_s, taken)) >= oldest_s:
+                return taken
+            _refuse((member for member in taken if member[2] < oldest_s), "the call waited too long")
             batch = [member for member in taken if member[2] >= oldest_s]
-            if len(batch) < len(taken):
-                _refuse((member for member in taken if member[2] < oldest_s), "the call waited too long")
             if batch:
                 return batch
         return []
@@ -120,7 +124,7 @@ class Batcher(Generic[Item, Result]):
     async def _carry_out(self, batch: Sequence[Member[Item, Result]], loop: asyncio.AbstractEventLoop) -> None:
         with self._deadline(batch, loop):
             try:
-                items = [item for item, _, _ in batch]
+                items = list(map(_item, batch))
                 keys = self._keys(items)
                 self._answer(batch, keys, await self._send(list(dict(zip(keys, items, strict=True)).values())))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
@@ -157,12 +161,13 @@ class Batcher(Generic[Item, Result]):
         keys: Iterable[Hashable],
         results: Mapping[Hashable, Result],
     ) -> None:
-        for (item, future, _), key in zip(batch, keys, strict=True):
-            if not future.done():  # its caller may be gone
-                try:
-                    future.set_result(results[key])
-                except KeyError:
-                    future.set_exception(Missing() if self._missing is None else self._missing(item))
+        for member, key in zip(batch, keys, strict=True):
+            try:
+                member[1].set_result(results[key])
+            except KeyError:
+                _fail(member, Missing() if self._missing is None else self._missing(member[0]))
+            except asyncio.InvalidStateError:  # its caller is gone
+                pass
 
     @contextlib.contextmanager
     def _deadline(self, batch: Sequence[Member[Item, Result]], loop: asyncio.AbstractEventLoop) -> Iterator[None]:

@@ -27,15 +27,15 @@ async def read(connection: AbstractConnection, count: int) -> list[Reply]:
         return [await _read_one(connection) for _ in range(count)]
     parser: Any = connection._parser  # noqa: SLF001  redis-py has no public name for it
     reader = parser._reader  # noqa: SLF001  the same
+    gets = reader.gets
     replies: list[Reply] = []
-    while True:
-        while (reply := reader.gets(False)) is not NOT_ENOUGH_DATA:  # noqa: FBT003  hiredis' own: do not decode
-            if isinstance(reply, RedisConnectionError) and not isinstance(reply, BusyLoadingError):
-                raise reply
-            replies.append(reply)
-            if len(replies) == count:
-                return replies
-        await parser.read_from_socket()
+    for _ in range(count):
+        while (reply := gets(False)) is NOT_ENOUGH_DATA:  # noqa: FBT003  hiredis' own: do not decode
+            await parser.read_from_socket()
+        if isinstance(reply, RedisConnectionError) and not isinstance(reply, BusyLoadingError):
+            raise reply
+        replies.append(reply)
+    return replies
 
 
 async def _read_one(connection: AbstractConnection) -> Reply:
