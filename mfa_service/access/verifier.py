@@ -124,15 +124,21 @@ class JwtVerifier:
             application = await self._applications.find(verdict.client_id)
         except ApplicationNotFound:
             raise AccessDenied(presented=True) from None
+        principal = verdict.principal
+        if principal is None or verdict.application is not application:
+            principal = self._principal(verdict, application)
+        if self._clock.now_ms() >= verdict.expires_at_ms:
+            raise TokenExpired
+        return principal
+
+    def _principal(self, verdict: _Verdict, application: Application) -> Principal:
+        """Return whom a token stands for, and remember that for as long as the application stays as it is."""
         created_at_ms = application.created_at_ms // 1000 * 1000  # issuers tell whole seconds
         if application.disabled or verdict.issued_at_ms + self._leeway_s * 1000 < created_at_ms:
             raise AccessDenied(presented=True)  # a token of an earlier application of the same client id is not its own
-        if self._clock.now_ms() >= verdict.expires_at_ms:
-            raise TokenExpired
-        if verdict.principal is None or verdict.application is not application:
-            verdict.application, verdict.client_id = application, application.client_id
-            verdict.principal = Principal(application.id, application.client_id, verdict.scopes & application.scopes)
-        return verdict.principal
+        principal = Principal(application.id, application.client_id, verdict.scopes & application.scopes)
+        verdict.application, verdict.client_id, verdict.principal = application, application.client_id, principal
+        return principal
 
     def _remember(self, digest: bytes, verdict: _Verdict) -> None:
         self._verdicts[digest] = verdict
