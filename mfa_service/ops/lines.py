@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import os
 import select
 import stat
@@ -69,5 +68,5 @@ class Lines:
 def _is_file(stream: TextIO) -> bool:
     try:
         return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except (OSError, io.UnsupportedOperation):
+    except (OSError, ValueError, AttributeError):  # there is none behind it, it is closed, or was closed at the start
         return False

@@ -116,6 +116,22 @@ async def test_a_kept_connection_gives_way_to_whoever_needs_one(database: Databa
 
 
 @pytest.mark.usefixtures("never_in_time")
+async def test_batches_of_two_kinds_give_way_to_each_other(tmp_path: Path) -> None:
+    async with engine_on(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3") as engine:
+        shuttle = Shuttle(engine)
+        async with asyncio.timeout(0.5):
+            await asyncio.gather(*(shuttle.run(statement_for(engine), BATCH) for _ in range(3)))
+        await shuttle.close()
+
+
+async def test_a_batch_that_cannot_be_sent_costs_no_connection(engine: AsyncEngine, shuttle: Shuttle) -> None:
+    await shuttle.run(statement_for(engine), BATCH)
+    with pytest.raises(TypeError):
+        await shuttle.run(statement_for(engine), [("\ud800",)])
+    assert out_of(engine) == 1
+
+
+@pytest.mark.usefixtures("never_in_time")
 async def test_a_connection_in_use_gives_way_when_its_batch_is_done(database: Database) -> None:
     batch = database.prepare(sa.select(batch_rows("sqlite", {"word": sa.Text()})))
     enough = asyncio.Event()

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import pytest
 
@@ -61,6 +61,13 @@ async def test_a_file_takes_more_in_one_piece(tmp_path: Path) -> None:
         assert len((tmp_path / "log").read_text()) == 326 * 201
         lines.flush()
     assert (tmp_path / "log").read_text().split() == [f"{number:0200}" for number in range(600)]
+
+
+def test_a_stream_that_is_closed_or_was_never_there_is_taken_all_the_same(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        pass
+    for stream in (file, cast("TextIO", None)):  # None: what Python has for a process that began without one
+        assert isinstance(Lines(stream), Lines)
 
 
 @pytest.fixture

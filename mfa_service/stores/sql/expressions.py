@@ -57,7 +57,11 @@ def member_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -
     if dialect == "postgresql":
         return batch_rows(dialect, columns)
     one = tuple(sa.bindparam(name, type_=kind) for name, kind in columns.items())
-    return sa.values(*(sa.column(name, kind) for name, kind in columns.items())).data([one]).cte("batch")
+    given = sa.values(*(sa.column(name, kind) for name, kind in columns.items())).data([one]).cte("members")
+    # The limit is for the planner, where the file has statistics: it takes a row of parameters for many, and would read
+    # every device once rather than look some hundreds up.
+    most = sa.literal_column("256", sa.Integer)
+    return sa.select(*given.c).limit(most).offset(sa.literal_column("0", sa.Integer)).subquery("batch")
 
 
 def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.Subquery:

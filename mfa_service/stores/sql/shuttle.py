@@ -68,13 +68,15 @@ class Shuttle:
             OSError: the connection broke, or took too long.
             *DRIVER_ERRORS: whatever the driver raises.
         """
+        text, parameters = statement.bound(batch)
         loop = asyncio.get_running_loop()
         out = self._next_kept()
         if out is None:
             pool = self._engine.pool  # asked before the connection, which may be the last that a pool gives
-            out = _Out(await self._engine.raw_connection(), pool, loop.time())
+            with self.wanted():
+                out = _Out(await self._engine.raw_connection(), pool, loop.time())
         try:
-            rows = await self._fetch(out.pooled.driver_connection, *statement.bound(batch))
+            rows = await self._fetch(out.pooled.driver_connection, text, parameters)
         except asyncpg.ReadOnlySQLTransactionError:  # a standby by now: new connections look for the server that is not
             for one in (out, *self._kept):
                 one.pooled.invalidate()
