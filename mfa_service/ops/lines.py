@@ -8,7 +8,7 @@ import stat
 from typing import Final, TextIO
 
 # What is written in one piece, so that the lines of several workers do not run into one another: a pipe takes no more
-# than this whole, a file takes anything, and each piece costs as much as ten lines.
+# than this whole, a file takes anything, and each piece costs the system much more than a line.
 _PIPE_CHARACTERS: Final = select.PIPE_BUF
 _FILE_CHARACTERS: Final = 64 * 1024
 
