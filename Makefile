@@ -2,6 +2,8 @@ PYTHON ?= python3.11
 SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
+# A process for each core, each with servers of its own; what is marked `alone` follows by itself.
+TOGETHER := -m "not alone" -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-test run demo test test-all attack attack-full fuzz bench bench-full bench-stores lint format clean
@@ -35,10 +37,12 @@ demo: install ## Walk the three steps against the running service
 	@$(BIN)/mfa-service --config config/development.toml demo
 
 test: install-test ## Run the tests; those that lack something here are listed at the end
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs $(TOGETHER)
+	$(BIN)/python -m pytest -rs -m alone
 
 test-all: install-test ## The same, and a skipped test is an error
-	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs
+	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs $(TOGETHER)
+	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs -m alone
 
 attack: install-test ## Try every attack alone, and print what became of each
 	$(BIN)/python -m pytest -q --attacks tests/attack

@@ -72,6 +72,7 @@ async def ask(node: Node, until_s: float) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("request_of", "answered"), [(listing, 404), (pairing, 201)])
 async def test_a_crowd_of_one_application_keeps_no_other_from_being_answered(
     tmp_path: Path, request_of: Callable[[bytes], bytes], answered: int

@@ -97,6 +97,7 @@ async def peak_mib(pid: int, until: asyncio.Future[Any]) -> float:
     return most
 
 
+@pytest.mark.alone
 async def test_slow_clients_are_ended_and_all_others_answered_meanwhile(tmp_path: Path) -> None:
     if most_open_files() < _FILES:
         pytest.skip(f"a process may not have {_FILES} open files here")
