@@ -17,9 +17,11 @@ from mfa_service.errors import InvalidInput
 from mfa_service.values import value
 from mfa_service.web import naming
 from mfa_service.web.refusals import BodyTooLarge, BodyTooSlow, MalformedRequest, UnsupportedMedia
+from mfa_service.web.requests import Request
 from mfa_service.web.urlencoded import form_pairs
 
 _CONTENT_TYPE = istr("Content-Type")
+_CONTENT_LENGTH = istr("Content-Length")
 _CONTENT_ENCODING = istr("Content-Encoding")
 _EXPECT = istr("Expect")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -44,7 +46,7 @@ class Body:
     octets: bytes = field(repr=False)
 
 
-async def read(request: web.BaseRequest, *, media: frozenset[MediaType], most_bytes: int, timeout_s: float) -> Body:
+async def read(request: Request, *, media: frozenset[MediaType], most_bytes: int, timeout_s: float) -> Body:
     """Return a request's body; one that is refused is not read.
 
     Args:
@@ -59,41 +61,41 @@ async def read(request: web.BaseRequest, *, media: frozenset[MediaType], most_by
         BodyTooSlow: it did not come in time.
         MalformedRequest: its framing is broken, or the connection went away.
     """
-    headers = request.headers
+    headers = request.head.headers
     media_type = _media_type(headers.get(_CONTENT_TYPE, ""))
     if media_type not in media or media_type is None or _CONTENT_ENCODING in headers:
         raise UnsupportedMedia
-    content = request.content
-    if content.is_eof():
-        if content.total_bytes > most_bytes:
+    if request.body.is_eof():
+        if request.body.total_bytes > most_bytes:
             raise BodyTooLarge
-        return Body(media_type, _complete(content))
-    if (request.content_length or 0) > most_bytes:
+        return Body(media_type, _complete(request.body))
+    if int(headers.get(_CONTENT_LENGTH, "0")) > most_bytes:
         raise BodyTooLarge
-    if headers.get(_EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
+    if headers.get(_EXPECT, "").lower() == "100-continue" and request.head.version >= HttpVersion11:
         _ask_for_body(request)
-    return Body(media_type, await _rest(request, most_bytes, timeout_s))
+    return Body(media_type, await _rest(request.body, most_bytes, timeout_s))
 
 
-def _ask_for_body(request: web.BaseRequest) -> None:
+def _ask_for_body(request: Request) -> None:
     """Send the interim answer that a caller waits for before it sends a body (RFC 9110 §10.1.1)."""
-    if request.transport is not None and not request.content.total_bytes:
-        request.transport.write(_CONTINUE)
+    transport = request.connection.transport
+    if transport is not None and not request.body.total_bytes:
+        transport.write(_CONTINUE)
 
 
-def _complete(content: StreamReader) -> bytes:
+def _complete(body: StreamReader) -> bytes:
     """Return the octets of a body that is all there, unless its connection has gone away since."""
     try:
-        return content.read_nowait()
+        return body.read_nowait()
     except (web.RequestPayloadError, OSError):
         raise MalformedRequest from None
 
 
-async def _rest(request: web.BaseRequest, most_bytes: int, timeout_s: float) -> bytes:
+async def _rest(body: StreamReader, most_bytes: int, timeout_s: float) -> bytes:
     octets = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            while piece := await request.content.readany():
+            while piece := await body.readany():
                 octets += piece
                 if len(octets) > most_bytes:
                     raise BodyTooLarge

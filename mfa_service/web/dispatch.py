@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import web
-from aiohttp.http import HttpVersion10, HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from multidict import istr
 
 from mfa_service.errors import ScopeMissing
@@ -19,6 +19,7 @@ from mfa_service.web.places import Places
 from mfa_service.web.problems import error_answer, problem_of
 from mfa_service.web.refusals import MalformedRequest, MethodNotAllowed
 from mfa_service.web.replies import Reply
+from mfa_service.web.requests import Request
 from mfa_service.web.routes import Call, RouteTable
 
 _AUTHORIZATION = istr("Authorization")
@@ -99,10 +100,10 @@ class Dispatch:
         self._quotas = quotas
         self._wire = WireFormat()
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def __call__(self, request: Request) -> web.StreamResponse:
         """Answer a request, and leave one line of it in the log."""
         begun_s = self._clock.monotonic_s()
-        trace_id = tracing.trace_id(request.headers, self._random_bytes)
+        trace_id = tracing.trace_id(request.head.headers, self._random_bytes)
         if self._bind_trace_id is not None:
             self._bind_trace_id(trace_id)
         call = Call()
@@ -113,23 +114,24 @@ class Dispatch:
         self._request_log.request(
             trace_id=trace_id,
             application=call.client_id,
-            method=request.method,
+            method=request.head.method,
             route=_NONE if call.resource is None else call.resource.pattern,
             status=given.status,
             duration_ms=(self._clock.monotonic_s() - begun_s) * 1000,
         )
         return self._reply(given, trace_id)
 
-    async def _answer(self, request: web.BaseRequest, call: Call) -> Answer:
+    async def _answer(self, request: Request, call: Call) -> Answer:
         """Take a request through every step before its handler; each may refuse it."""
-        _refuse_malformed(request)
-        path, _, query = request.raw_path.partition("?")
+        head = request.head
+        _refuse_malformed(head)
+        path, _, query = head.path.partition("?")
         resource, call.arguments = self._routes.find(path)
         call.resource = resource
-        route = resource.routes.get(request.method)
+        route = resource.routes.get(head.method)
         if route is None:
             raise MethodNotAllowed(resource.allow)
-        call.authorization = request.headers.getall(_AUTHORIZATION, ())
+        call.authorization = head.headers.getall(_AUTHORIZATION, ())
         if not route.public:
             principal = await self._verifier.verify(bearer_token(call.authorization))
             call.principal, call.client_id = principal, principal.client_id
@@ -192,19 +194,19 @@ class Dispatch:
         )
 
 
-def _refuse_malformed(request: web.BaseRequest) -> None:
+def _refuse_malformed(head: RawRequestMessage) -> None:
     """Refuse what the parser lets pass, on whatever path.
 
     That is another version of HTTP, a `Host` that is none (RFC 9112 §3.2), and a coding that the parser does not know,
     or any before HTTP/1.1: who stands between may see the request end elsewhere (RFC 9112 §6.1).
     """
-    host = request.headers.get(_HOST)
+    host = head.headers.get(_HOST)
     if host is not None and not _is_host(host):
         raise MalformedRequest
-    if request.version not in _VERSIONS:
+    if head.version not in _VERSIONS:
         raise MalformedRequest
-    coding = request.headers.get(_TRANSFER_ENCODING)
-    if coding is not None and (coding.lower() != "chunked" or request.version == HttpVersion10):
+    coding = head.headers.get(_TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or head.version == HttpVersion10):
         raise MalformedRequest
 
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion10
 
 from mfa_service.web.answers import Answer, WireFormat
+from mfa_service.web.requests import Request
 
 
 class Ending(Protocol):
@@ -27,7 +28,12 @@ class Reply(web.StreamResponse):
         trace_id: the request's.
         now_ms: Unix time in milliseconds.
         write_timeout_s: how long the caller may take.
+
+    Attributes:
+        keep_alive: whether the connection takes another request.
     """
+
+    keep_alive: bool = False  # in place of a property of aiohttp's
 
     def __init__(self, given: Answer, *, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
         # Not aiohttp's own constructor, nor anything that it prepares: nobody looks into a reply once it is made.
@@ -36,13 +42,7 @@ class Reply(web.StreamResponse):
         self._trace_id = trace_id
         self._now_ms = now_ms
         self._write_timeout_s = write_timeout_s
-        self._request: web.BaseRequest | None = None
-        self._stays_open = False
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection takes another request."""
-        return self._stays_open
+        self._request: Request | None = None
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Note which request is answered, after a pause where the answer says so.
@@ -50,20 +50,22 @@ class Reply(web.StreamResponse):
         The connection ends with one whose body is unread, one that asked for another protocol (what follows it may be
         in that), and when the server is about to close.
         """
+        if not isinstance(request, Request):
+            raise TypeError("a reply answers a request of this server")
         self._request = request
-        self._stays_open = self._may_stay_open(request)
-        if self._given.pause_s and self._stays_open:
+        self.keep_alive = self._may_stay_open(request)
+        if self._given.pause_s and self.keep_alive:
             # Not after the answer: a proxy would take the connection for free and have others' requests wait there.
             await asyncio.sleep(self._given.pause_s)
-            self._stays_open = self._may_stay_open(request)
+            self.keep_alive = self._may_stay_open(request)
 
-    def _may_stay_open(self, request: web.BaseRequest) -> bool:
-        return (
-            request.keep_alive
-            and not self._given.closes
-            and request.content.is_eof()
-            and not request._message.upgrade  # noqa: SLF001  aiohttp has no public name for it
-            and not cast("Ending", request.protocol).is_ending
+    def _may_stay_open(self, request: Request) -> bool:
+        return not (
+            request.head.should_close
+            or self._given.closes
+            or not request.body.is_eof()
+            or request.head.upgrade
+            or cast("Ending", request.connection).is_ending
         )
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -75,14 +77,14 @@ class Reply(web.StreamResponse):
         request = self._request
         if request is None or data:
             raise RuntimeError("a reply is written once, whole, after prepare()")
-        transport = request.transport
+        transport = request.connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the caller is gone")
-        connection = None if self._stays_open else "close"
-        if self._stays_open and request.version == HttpVersion10:
+        connection = None if self.keep_alive else "close"
+        if self.keep_alive and request.head.version == HttpVersion10:
             connection = "keep-alive"
-        transport.write(self.message(connection=connection, without_body=request.method == "HEAD"))
-        if request.protocol.writing_paused:
+        transport.write(self.message(connection=connection, without_body=request.head.method == "HEAD"))
+        if request.connection.writing_paused:
             try:
                 async with asyncio.timeout(self._write_timeout_s):
                     await request.writer.drain()

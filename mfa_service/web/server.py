@@ -1,7 +1,8 @@
 """The HTTP server: aiohttp's own, with deadlines, bounds, and the service's answers to what is no request at all."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias, cast
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import LineTooLong
@@ -9,14 +10,17 @@ from aiohttp.http_exceptions import LineTooLong
 from mfa_service.web.limits import Limits
 from mfa_service.web.refusals import HeadTooLarge, HeadTooSlow, MalformedRequest, Refusal, TargetTooLong
 from mfa_service.web.replies import Reply
+from mfa_service.web.requests import Request
 
 _LOOK_EVERY_S = 0.02
+
+_Answers: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]  # of every request; here, of ours
 
 
 class Dispatcher(Protocol):
     """What a server hands its requests to."""
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def __call__(self, request: Request) -> web.StreamResponse:
         """Answer a request; nothing is raised."""
         ...
 
@@ -165,7 +169,7 @@ class Server(web.Server):
     """
 
     def __init__(self, dispatch: Dispatcher, limits: Limits) -> None:
-        super().__init__(dispatch)
+        super().__init__(cast("_Answers", dispatch), request_factory=Request)
         self._dispatch = dispatch
         self._limits = limits
         self.is_ending = False
