@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Final
 
 from mfa_service.errors import (
     ActivatedWithAnotherCode,
@@ -27,6 +28,11 @@ from mfa_service.ports import Alerts, Challenges, Clock, Devices, Sealing
 from mfa_service.rules.guessing import refuse_waiting
 from mfa_service.rules.judgement import Judge
 from mfa_service.sealing import device_context
+
+# Looked up once, what every right code meets: a member of an enumeration takes CPython 3.11 as long as a small call.
+_MATCH: Final = Verdict.MATCH
+_TAKEN: Final = Settlement.TAKEN
+_REPEAT: Final = Settlement.REPEAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +179,18 @@ class CodeScale:
         now_ms = self._clock.now_ms()
         step = self._matching_step(challenge.taken_step if is_over else None, device, secret, otp, now_ms)
         settlement = await self._settle(challenge, device, step)
+        if settlement is _TAKEN or settlement is _REPEAT:
+            assert step is not None  # noqa: S101  settle gives these two for a matching step alone
+            if settlement is _REPEAT and await self._judge.has_accepted(device, step, challenge.auth_id):
+                return
+            acceptance = Acceptance(device.id, step, challenge.auth_id, now_ms, challenge.purpose)
+            try:
+                await self._judge.accept(acceptance)
+            except (DeviceWaits, StoreUnavailable):
+                await self._count(challenge)
+                raise
+            return
         match settlement:
-            case Settlement.TAKEN | Settlement.REPEAT:
-                assert step is not None  # noqa: S101  settle gives these two for a matching step alone
-                repeats = settlement is Settlement.REPEAT
-                if repeats and await self._judge.has_accepted(device, step, challenge.auth_id):
-                    return
-                acceptance = Acceptance(device.id, step, challenge.auth_id, now_ms, challenge.purpose)
-                try:
-                    await self._judge.accept(acceptance)
-                except (DeviceWaits, StoreUnavailable):
-                    await self._count(challenge)
-                    raise
             case Settlement.USED:
                 raise UsedOtp
             case Settlement.MISMATCH if is_over:
@@ -218,7 +224,7 @@ class CodeScale:
         elif step <= device.last_step:
             verdict = Verdict.USED
         else:
-            verdict = Verdict.MATCH
+            verdict = _MATCH
         return self._challenges.settle(challenge.auth_id, verdict, step=step, max_attempts=self._policy.max_attempts)
 
     async def _count(self, challenge: Challenge) -> None:

@@ -1,11 +1,17 @@
 """Steps 2 and 3: open a challenge for a user's device, and validate the code given to it."""
 
+from typing import Final
+
 from mfa_service import identifiers
 from mfa_service.errors import DeviceNotFound, DeviceNotUsable, NoActiveDevice, NoDevice
 from mfa_service.model import Challenge, DeviceStatus, Owner, Purpose
 from mfa_service.ports import Challenges, Devices, RandomBytes
 from mfa_service.rules.acceptance import CodeScale
 from mfa_service.rules.guessing import refuse_waiting
+
+# Looked up once, for every challenge and code.
+_AUTHENTICATION: Final = Purpose.AUTHENTICATION
+_PENDING: Final = DeviceStatus.PENDING
 
 
 class Authentication:
@@ -54,7 +60,7 @@ class Authentication:
             device = await self._devices.standing(owner, device_name)
         except DeviceNotFound:
             raise await self._unusable(owner) from None
-        if device.status is DeviceStatus.PENDING:
+        if device.status is _PENDING:
             raise await self._unusable(owner)
         refuse_waiting(device)
         return await self._open(owner, device.id)
@@ -71,7 +77,7 @@ class Authentication:
             ChallengeNotFound: unknown, expired, used with another code, or of another application.
             MfaError: every other refusal of `CodeScale.weigh`.
         """
-        challenge = await self._challenges.peek(auth_id, application_id=application_id, purpose=Purpose.AUTHENTICATION)
+        challenge = await self._challenges.peek(auth_id, application_id=application_id, purpose=_AUTHENTICATION)
         device = await self._scale.device_of(challenge)
         await self._scale.weigh(challenge, device, otp)
 
@@ -81,7 +87,7 @@ class Authentication:
             auth_id=auth_id,
             application_id=owner.application_id,
             device_id=device_id,
-            purpose=Purpose.AUTHENTICATION,
+            purpose=_AUTHENTICATION,
         )
         await self._challenges.open(challenge, ttl_s=self._challenge_ttl_s)
         return auth_id

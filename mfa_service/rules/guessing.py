@@ -3,6 +3,8 @@
 Sources: RFC 4226 §7.3 (throttling by a growing delay), NIST SP 800-63B §5.2.2 (at most 100 failures in a row).
 """
 
+from typing import Final
+
 from mfa_service.errors import DeviceWaits
 from mfa_service.model import Charged, Device, DeviceStatus, GuessingLimits, Standing
 
@@ -20,6 +22,7 @@ SLOW_WINDOW_MS = 30 * _DAY_MS
 ALERT_AT = 20
 """Wrong codes within that window that operators are told of."""
 
+_BLOCKED: Final = DeviceStatus.BLOCKED  # looked up once, for every challenge and code
 _CODES = 1_000_000  # of a six-digit device, the easiest to guess
 
 
@@ -89,7 +92,7 @@ def refuse_waiting(device: Standing) -> None:
     Raises:
         DeviceWaits: it is blocked, or waits after too many wrong codes in a row.
     """
-    if device.status is DeviceStatus.BLOCKED:
+    if device.status is _BLOCKED:
         raise DeviceWaits(None)
     left_ms = device.locked_until_ms - device.read_at_ms
     if left_ms > 0:

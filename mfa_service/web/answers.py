@@ -57,7 +57,7 @@ class WireFormat:
     """
 
     def __init__(self) -> None:
-        self._starts: dict[tuple[int, str], str] = {}
+        self._starts: dict[tuple[int, str, int], str] = {}
         self._date_s = -1  # of the starts
 
     def message(
@@ -76,23 +76,22 @@ class WireFormat:
         if now_s != self._date_s:
             self._date_s = now_s
             self._starts.clear()
-        start = self._starts.get((given.status, given.content_type))
+        kind = given.status, given.content_type, len(given.body)
+        start = self._starts.get(kind)
         if start is None:
-            start = self._starts[given.status, given.content_type] = _start(given, now_s)
-        # RFC 9110 §8.6: an answer without content has no Content-Length
-        length = "" if given.status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(given.body)}\r\n"
+            start = self._starts[kind] = _start(given, now_s)
         more = "".join([f"{name}: {value}\r\n" for name, value in given.headers]) if given.headers else ""
         if connection is not None:
             more += f"Connection: {connection}\r\n"
-        head = f"{start}{trace_id}\r\n{length}{more}\r\n".encode("ascii")
+        head = f"{start}{trace_id}\r\n{more}\r\n".encode("ascii")
         return head if without_body else head + given.body
 
 
 def _start(given: Answer, now_s: int) -> str:
-    """Return the part of a head that every answer of one status, content type and second shares."""
+    """Return the part of a head that every answer of one status, content type, length and second shares."""
     lines = [f"HTTP/1.1 {given.status} {HTTPStatus(given.status).phrase}"]
-    if given.status != HTTPStatus.NO_CONTENT:
-        lines.append(f"Content-Type: {given.content_type}")
+    if given.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: an answer without content has no length
+        lines += [f"Content-Type: {given.content_type}", f"Content-Length: {len(given.body)}"]
     date = email.utils.formatdate(now_s, usegmt=True)
     lines += ["X-Content-Type-Options: nosniff", "Cache-Control: no-store", f"Date: {date}", "X-Trace-Id: "]
     return "\r\n".join(lines)

@@ -53,7 +53,7 @@ class RedisChallenges:
     async def settle(self, auth_id: str, verdict: Verdict, *, step: int | None, max_attempts: int) -> Settlement:
         """Put a verdict on record, as the port says."""
         given = "" if step is None else step
-        reply: bytes = await self._client.run(SETTLE, self._key(auth_id), verdict.value, given, max_attempts)
+        reply: bytes = await self._client.run(SETTLE, self._key(auth_id), str(verdict), given, max_attempts)
         if reply == b"absent":
             raise ChallengeNotFound
         if reply == b"spent":
