@@ -137,7 +137,7 @@ class CodeScale:
         if line is not None:
             await self._weigh_behind(line, challenge, device.id, otp)
             return
-        line = self._lines[device.id] = _Line(codes=1)
+        line = self._lines[device.id] = _Line(1)
         try:
             await self._weigh(challenge, device, otp)
         finally:

@@ -18,8 +18,9 @@ def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> 
     """
     return b"".join(
         (
-            _of_application(owner.application_id),
-            _joined(owner.user_name, device_id),
+            _part(owner.application_id),
+            _part(owner.user_name),
+            _part(device_id),
             _of_parameters(parameters.algorithm, parameters.digits, parameters.period_s),
         )
     )
@@ -40,11 +41,6 @@ def key_context(key_id: str, purpose: KeyPurpose, generation: int, algorithm: st
     return _joined("key", purpose.value, key_id, str(generation), algorithm)
 
 
-@lru_cache(maxsize=256)
-def _of_application(application_id: str) -> bytes:
-    return _joined(application_id)
-
-
 @lru_cache(maxsize=16)
 def _of_parameters(algorithm: str, digits: int, period_s: int) -> bytes:
     return _joined(algorithm, str(digits), str(period_s))
@@ -52,8 +48,9 @@ def _of_parameters(algorithm: str, digits: int, period_s: int) -> bytes:
 
 def _joined(*parts: str) -> bytes:
     """Return the parts, each with its length, so that no two lists of parts give the same bytes."""
-    joined = b""
-    for part in parts:
-        encoded = part.encode()
-        joined += len(encoded).to_bytes(4, "big") + encoded
-    return joined
+    return b"".join(map(_part, parts))
+
+
+def _part(text: str) -> bytes:
+    encoded = text.encode()
+    return len(encoded).to_bytes(4, "big") + encoded

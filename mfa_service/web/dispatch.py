@@ -185,13 +185,7 @@ class Dispatch:
         self._fault_log.error(event, fault=type(fault).__name__)
 
     def _reply(self, given: Answer, trace_id: str) -> Reply:
-        return Reply(
-            given,
-            wire=self._wire,
-            trace_id=trace_id,
-            now_ms=self._clock.now_ms(),
-            write_timeout_s=self._limits.write_timeout_s,
-        )
+        return Reply(given, self._wire, trace_id, self._clock.now_ms(), self._limits.write_timeout_s)
 
 
 def _refuse_malformed(head: RawRequestMessage) -> None:

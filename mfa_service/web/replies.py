@@ -35,7 +35,7 @@ class Reply(web.StreamResponse):
 
     keep_alive: bool = False  # in place of a property of aiohttp's
 
-    def __init__(self, given: Answer, *, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
+    def __init__(self, given: Answer, wire: WireFormat, trace_id: str, now_ms: int, write_timeout_s: float) -> None:
         # Not aiohttp's own constructor, nor anything that it prepares: nobody looks into a reply once it is made.
         self._given = given
         self._wire = wire

@@ -169,7 +169,8 @@ class Server(web.Server):
     """
 
     def __init__(self, dispatch: Dispatcher, limits: Limits) -> None:
-        super().__init__(cast("_Answers", dispatch), request_factory=Request)
+        # The bound method: an object that is called itself takes a detour for every request.
+        super().__init__(cast("_Answers", dispatch.__call__), request_factory=Request)
         self._dispatch = dispatch
         self._limits = limits
         self.is_ending = False
