@@ -83,7 +83,7 @@ def assemble(
         base_path=settings.http.base_path,
         scopes=(SCOPE_ENROLL, SCOPE_AUTHENTICATE),
     )
-    bytes_of_ids = BlockwiseRandomBytes(random_bytes)  # this process's own
+    bytes_of_ids = BlockwiseRandomBytes(random_bytes).take  # this process's own
     return build_service(
         base_path=settings.http.base_path,
         clock=clock,

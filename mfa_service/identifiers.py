@@ -23,7 +23,7 @@ class BlockwiseRandomBytes:
         self._block = b""
         self._given = 0
 
-    def __call__(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Return so many bytes that nobody has been given before."""
         given = self._given
         octets = self._block[given : given + size]

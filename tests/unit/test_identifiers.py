@@ -48,7 +48,7 @@ def test_bytes_drawn_in_blocks_are_the_sources_in_order_and_none_is_given_twice(
         drawn.append(os.urandom(size))
         return drawn[-1]
 
-    random_bytes = identifiers.BlockwiseRandomBytes(source)
+    random_bytes = identifiers.BlockwiseRandomBytes(source).take
     given = [random_bytes(16) for _ in range(1_000)]
     assert b"".join(given) == b"".join(drawn)[: 16 * 1_000]
     assert len(drawn) == 4
@@ -56,7 +56,7 @@ def test_bytes_drawn_in_blocks_are_the_sources_in_order_and_none_is_given_twice(
 
 @pytest.mark.parametrize("size", [0, 1, 15, 4_095, 4_096, 4_097, 10_000])
 def test_as_many_bytes_are_given_as_are_asked_for(size: int) -> None:
-    random_bytes = identifiers.BlockwiseRandomBytes(os.urandom)
+    random_bytes = identifiers.BlockwiseRandomBytes(os.urandom).take
     given = [random_bytes(size) for _ in range(3)]
     assert [len(one) for one in given] == [size] * 3
     assert size == 0 or len(set(given)) > 1

@@ -1,6 +1,7 @@
 """`Devices` in SQL: the hot statements in batches, the rest in transactions of their own."""
 
 from collections.abc import Awaitable, Hashable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple, cast
 
 import sqlalchemy as sa
@@ -76,7 +77,7 @@ class SqlDevices:
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
         self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
-            self._send_judgements, key=_key, apart=lambda one: one.device_id, missing=_refused
+            self._send_judgements, key=_key, apart=attrgetter("device_id"), missing=_refused
         )
 
     async def close(self) -> None:
