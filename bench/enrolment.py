@@ -19,7 +19,7 @@ from mfa_service.model import SCOPE_AUTHENTICATE, SCOPE_ENROLL, DeviceStatus, Ow
 from mfa_service.sealing import Keyring, device_context
 from mfa_service.stores.sql.tables import devices
 
-_AT_ONCE = 10_000  # devices a transaction when they are made
+_AT_ONCE = 2_000  # devices a statement when they are made, each of which has its deadline
 _NAMED_AT_ONCE = 1_000  # devices a statement when they are made ready
 _STEP = 59_000_000  # of the code before: in February 2026
 
