@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from mfa_service.errors import (
     ActivatedWithAnotherCode,
@@ -200,6 +200,8 @@ class CodeScale:
             case Settlement.WRONG | Settlement.LAST_WRONG | Settlement.MISMATCH:
                 await self._judge.charge(device, is_last=self._is_last(settlement, challenge))
                 raise WrongOtp
+            case _:
+                assert_never(settlement)  # to return is to accept
 
     def _is_spent(self, challenge: Challenge) -> bool:
         return challenge.attempts >= self._policy.max_attempts

@@ -4,12 +4,15 @@ import email.utils
 from dataclasses import field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Final
 
 import orjson
 
 from mfa_service.values import value
 
 JSON = "application/json; charset=utf-8"
+
+_MOST_STARTS: Final = 256  # of answers of one second
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -73,7 +76,7 @@ class WireFormat:
             without_body: whether the request's method is HEAD, whose answer is the head alone (RFC 9110 §9.3.2).
         """
         now_s = now_ms // 1000
-        if now_s != self._date_s:
+        if now_s != self._date_s or len(self._starts) >= _MOST_STARTS:
             self._date_s = now_s
             self._starts.clear()
         kind = given.status, given.content_type, len(given.body)

@@ -65,21 +65,28 @@ async def read(request: Request, *, media: frozenset[MediaType], most_bytes: int
     media_type = _media_type(headers.get(_CONTENT_TYPE, ""))
     if media_type not in media or media_type is None or _CONTENT_ENCODING in headers:
         raise UnsupportedMedia
-    if request.body.is_eof():
-        if request.body.total_bytes > most_bytes:
+    body = request.body
+    if body.total_bytes and body.is_eof():
+        if body.total_bytes > most_bytes:
             raise BodyTooLarge
-        return Body(media_type, _complete(request.body))
-    if int(headers.get(_CONTENT_LENGTH, "0")) > most_bytes:
+        return Body(media_type, _complete(body))
+    if _declared_bytes(headers) > most_bytes:
         raise BodyTooLarge
     if headers.get(_EXPECT, "").lower() == "100-continue" and request.head.version >= HttpVersion11:
         _ask_for_body(request)
-    return Body(media_type, await _rest(request.body, most_bytes, timeout_s))
+    return Body(media_type, await _rest(body, most_bytes, timeout_s))
+
+
+def _declared_bytes(headers: Mapping[str, str]) -> int:
+    """Return the length that a head declares, in digits alone as the parser has seen; 0 where it declares none."""
+    # There may be thousands of leading zeros, and CPython reads no number of so many digits.
+    return int(headers.get(_CONTENT_LENGTH, "0").lstrip("0") or "0")
 
 
 def _ask_for_body(request: Request) -> None:
     """Send the interim answer that a caller waits for before it sends a body (RFC 9110 §10.1.1)."""
     transport = request.connection.transport
-    if transport is not None and not request.body.total_bytes:
+    if transport is not None and not request.body.total_bytes and not request.body.is_eof():
         transport.write(_CONTINUE)
 
 

@@ -44,7 +44,7 @@ class Reply(web.StreamResponse):
         self._write_timeout_s = write_timeout_s
         self._request: Request | None = None
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: object) -> None:
         """Note which request is answered, after a pause where the answer says so.
 
         The connection ends with one whose body is unread, one that asked for another protocol (what follows it may be

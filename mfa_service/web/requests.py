@@ -7,10 +7,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
 
-class Request(web.BaseRequest):
-    """A request whose parts are plain attributes.
-
-    aiohttp's own constructor prepares what nobody asks for here, and its properties take longer than what they give.
+class Request:
+    """A request, in place of aiohttp's: that one prepares at length what nobody here asks for.
 
     Args:
         message: the head.
@@ -23,7 +21,10 @@ class Request(web.BaseRequest):
         head: method, target, version and fields.
         body: what has come in of it, and what is still to come.
         connection: what it came on.
+        writer: tells whether an answer has begun.
     """
+
+    __slots__ = ("_task", "body", "connection", "head", "writer")
 
     def __init__(
         self,
@@ -31,12 +32,17 @@ class Request(web.BaseRequest):
         payload: StreamReader,
         protocol: web.RequestHandler,
         writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
+        task: asyncio.Task[None] | None,
     ) -> None:
         self.head = message
         self.body = payload
         self.connection = protocol
-        # What aiohttp itself goes by, while it serves the connection and where that is lost.
-        self._payload = payload
-        self._payload_writer = writer
-        self._task = task
+        self.writer = writer
+        self._task = task  # aiohttp lets go of it when the request is answered
+
+    def _cancel(self, fault: BaseException) -> None:
+        """Have who waits for the rest of the body end: aiohttp says that there will be none."""
+        self.body.set_exception(fault)
+
+    def _finish(self) -> None:
+        """Do nothing: aiohttp says that the request is answered, and nothing of it is left to clear away."""

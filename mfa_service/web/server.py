@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import LineTooLong
@@ -14,7 +14,7 @@ from mfa_service.web.requests import Request
 
 _LOOK_EVERY_S = 0.02
 
-_Answers: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]  # of every request; here, of ours
+_Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Dispatcher(Protocol):
@@ -169,8 +169,9 @@ class Server(web.Server):
     """
 
     def __init__(self, dispatch: Dispatcher, limits: Limits) -> None:
-        # The bound method: an object that is called itself takes a detour for every request.
-        super().__init__(cast("_Answers", dispatch.__call__), request_factory=Request)
+        # aiohttp asks nothing of a request but what ours has, and hands it to nobody but this handler. The bound
+        # method: an object that is called itself takes a detour for every request.
+        super().__init__(cast("_Handler", dispatch.__call__), request_factory=cast("Any", Request))
         self._dispatch = dispatch
         self._limits = limits
         self.is_ending = False

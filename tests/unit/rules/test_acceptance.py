@@ -182,6 +182,20 @@ async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -
     assert (await table.devices.get("d1")).last_step < table.step
 
 
+async def test_a_settlement_that_is_none_of_the_known_ones_accepts_nothing(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+
+    async def settle(*_: object, **__: object) -> str:
+        return "taken"
+
+    monkeypatch.setattr(table.challenges, "settle", settle)
+    with pytest.raises(AssertionError):
+        await table.weigh(table.code())
+    assert (await table.devices.get("d1")).last_step < table.step
+
+
 async def test_operators_are_told_of_the_twentieth_wrong_code_of_thirty_days_and_of_no_other_one(table: Table) -> None:
     for times, told in ((19, 0), (1, 1), (20, 1)):
         for _ in range(times):

@@ -132,6 +132,14 @@ async def test_a_body_that_comes_after_its_head_is_read(api: Api) -> None:
         assert (await wire.response()).status == 201
 
 
+async def test_a_length_with_thousands_of_leading_zeros_is_a_length(api: Api) -> None:
+    async with api.connect() as wire:
+        await wire.send(COMMON + b"Content-Length: " + b"0" * 4_400 + b"%d\r\n\r\n" % len(BODY))
+        await asyncio.sleep(0.05)
+        await wire.send(BODY)
+        assert (await wire.response()).status == 201
+
+
 FULL = BODY[:-1] + b" " * (16_384 - len(BODY)) + b"}"
 
 
@@ -148,9 +156,18 @@ async def test_a_body_of_exactly_the_limit_is_read(api: Api) -> None:
         COMMON + CHUNKED + b"\r\n" + chunks(*[b" "] * 16_385),
         COMMON + b"Content-Length: 1048576\r\n\r\n",
         COMMON + b"Content-Length: 9223372036854775807\r\n\r\n",
+        COMMON + b"Content-Length: 18446744073709551615\r\n\r\n",
         COMMON + CHUNKED + b"\r\n100000\r\n" + b" " * 20_000,
     ],
-    ids=["length", "chunked", "many chunks", "announced alone", "announced beyond reason", "unfinished chunk"],
+    ids=[
+        "length",
+        "chunked",
+        "many chunks",
+        "announced alone",
+        "announced beyond reason",
+        "announced as the most there is",
+        "unfinished chunk",
+    ],
 )
 async def test_a_body_over_the_limit_is_refused_without_reading_it_all(serve: Serve, octets: bytes) -> None:
     api = await serve(limits=Limits(linger_s=0.05))
