@@ -3,7 +3,7 @@ SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 # A process for each core, each with servers of its own; what is marked `alone` follows by itself.
-TOGETHER := -m "not alone" -n auto --maxprocesses 4 --dist loadfile
+TOGETHER := -m "not alone" -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-test run demo test test-all attack attack-full fuzz bench bench-full bench-stores lint format clean
@@ -36,13 +36,11 @@ run: install ## Serve on 127.0.0.1:8080 with config/development.toml
 demo: install ## Walk the three steps against the running service
 	@$(BIN)/mfa-service --config config/development.toml demo
 
-test: install-test ## Run the tests; those that lack something here are listed at the end
-	$(BIN)/python -m pytest -rs $(TOGETHER)
-	$(BIN)/python -m pytest -rs -m alone
+test: install-test ## Run the tests, in two runs; each lists at its end those that lack something here
+	$(BIN)/python -m pytest -rs $(TOGETHER); together=$$?; $(BIN)/python -m pytest -rs -m alone && exit $$together
 
 test-all: install-test ## The same, and a skipped test is an error
-	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs $(TOGETHER)
-	MFA_TEST_NO_SKIPS=1 $(BIN)/python -m pytest -rs -m alone
+	MFA_TEST_NO_SKIPS=1 $(MAKE) test
 
 attack: install-test ## Try every attack alone, and print what became of each
 	$(BIN)/python -m pytest -q --attacks tests/attack

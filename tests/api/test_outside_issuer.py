@@ -228,6 +228,7 @@ def faults() -> dict[str, Act]:
     }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", faults())
 async def test_known_keys_work_and_nothing_slows_down_while_the_issuer_fails(
     shop: OutsideCaller, issuer: StandInIssuer, fault: str

@@ -18,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and what notes the outcomes."""
+    if config.getoption(_OPTION) and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"{_OPTION} notes outcomes in one process: not together with -n")
     config.addinivalue_line("markers", f"{MARK}(*ids): the attacks that a test tries.")
     config.pluginmanager.register(_Outcomes(), "attack-outcomes")
 

@@ -281,6 +281,7 @@ async def test_a_full_server_opens_and_settles_nothing_until_it_has_room_again(t
             await open_one(challenges)
 
 
+@pytest.mark.alone
 async def test_a_server_busy_with_somebodys_script_is_out_of_reach_until_that_has_ended(tmp_path: Path) -> None:
     with standalone(tmp_path, "--busy-reply-threshold", "50") as deployment:
         [server] = deployment.servers

@@ -201,6 +201,7 @@ async def test_connections_cut_while_idle_are_replaced_before_they_are_used(
     assert await on_server.applications.all() == []
 
 
+@pytest.mark.alone
 async def test_a_row_locked_for_long_gives_up_its_batch_soon(on_server: Registry) -> None:
     await on_server.applications.add(SHOP)
     await on_server.devices.register(PHONE, pending_ttl_s=900, max_per_user=5)
@@ -260,6 +261,7 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_used(own_server: po
     await registry.close()
 
 
+@pytest.mark.alone
 async def test_a_silent_host_ahead_of_the_one_that_takes_writes_costs_calls_a_moment_and_no_call_its_answer(
     own_server: postgres.Server,
 ) -> None:

@@ -33,6 +33,13 @@ CONTEXT = b"context"
 ROOT_TEXT = base64.urlsafe_b64encode(ROOT_OCTETS).decode().rstrip("=")
 
 
+def test_what_binds_a_secret_is_the_same_bytes_in_every_version() -> None:
+    parameters = TotpParameters(algorithm="SHA256", digits=8, period_s=60)
+    context = device_context("d" * 32, Owner("app", "jürgen"), parameters)
+    parts = {"app": 3, "jürgen": 7, "d" * 32: 32, "SHA256": 6, "8": 1, "60": 2}
+    assert context == b"".join(bytes((0, 0, 0, length)) + part.encode() for part, length in parts.items())
+
+
 @pytest.fixture
 async def keyring(keys: MemoryKeys, clock: ManualClock) -> Keyring:
     return await established(keys, clock)
