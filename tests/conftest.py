@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests uses."""
+"""What more than one folder of tests uses, and in how many processes they run."""
 
 import os
 

@@ -66,7 +66,7 @@ async def read(request: Request, *, media: frozenset[MediaType], most_bytes: int
     if media_type not in media or media_type is None or _CONTENT_ENCODING in headers:
         raise UnsupportedMedia
     body = request.body
-    if body.total_bytes and body.is_eof():
+    if body.total_bytes and body.is_eof():  # of an empty one the head may still say that it is not
         if body.total_bytes > most_bytes:
             raise BodyTooLarge
         return Body(media_type, _complete(body))

@@ -69,7 +69,7 @@ def test_a_batch_larger_than_any_is_refused() -> None:
 
 
 def test_on_postgresql_a_batch_is_one_parameter() -> None:
-    statement = prepare(every_row("postgresql"), PGDialect_asyncpg())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it without
+    statement = prepare(every_row("postgresql"), PGDialect_asyncpg())  # type: ignore[no-untyped-call]  # no annotations
     for members in ([("a", 1)], [("a", 1), ("b", 2)]):
         text, parameters = statement.bound(members)
         assert (text.count("$1"), len(parameters)) == (1, 1)
