@@ -7,7 +7,7 @@ from pathlib import Path
 from mfa_service.settings import Settings
 from tests.servers.service_process import running
 
-OF_OTHER_NODES = ("redis", "hiredis", "gunicorn", "segno")
+OF_OTHER_NODES = ("redis", "hiredis", "gunicorn", "segno", "asyncpg", "sqlalchemy.dialects.postgresql")
 SERVE = """\
 import atexit, sys
 from mfa_service.cli import main

@@ -96,7 +96,7 @@ async def test_the_revisions_make_the_tables_that_the_code_reads(empty_database_
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 async def test_an_upgrade_that_waits_for_a_table_keeps_no_running_node_from_it(empty_database_url: str) -> None:
     look = sa.text("SELECT count(*) FROM devices")
-    engine = schema._engine(parse(empty_database_url))
+    engine = schema._opened(parse(empty_database_url))[0]
     async with engine.begin() as connection:
         await connection.run_sync(schema._run_alembic, "0001")
     async with opened(empty_database_url) as registry:
@@ -113,7 +113,7 @@ async def test_an_upgrade_that_waits_for_a_table_keeps_no_running_node_from_it(e
 
 
 async def test_the_version_before_goes_on_adding_devices_to_an_upgraded_schema(empty_database_url: str) -> None:
-    engine = schema._engine(parse(empty_database_url))
+    engine = schema._opened(parse(empty_database_url))[0]
     async with engine.begin() as connection:
         await connection.run_sync(schema._run_alembic, "0001")
     await engine.dispose()
@@ -175,7 +175,7 @@ async def test_a_file_in_a_folder_that_is_not_there_is_out_of_reach(tmp_path: Pa
 async def test_an_upgrade_leaves_a_device_whose_key_is_not_there_and_refuses_another_one(
     empty_database_url: str,
 ) -> None:
-    engine = schema._engine(parse(empty_database_url))
+    engine = schema._opened(parse(empty_database_url))[0]
     async with engine.begin() as connection:
         await connection.run_sync(schema._run_alembic, "0002")
     await engine.dispose()

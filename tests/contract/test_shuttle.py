@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from mfa_service.stores.sql import postgresql, sqlite
+from mfa_service.stores.sql import postgresql, sqlite, urls
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import batch_rows
 from mfa_service.stores.sql.prepared import Prepared, prepare
@@ -22,10 +22,14 @@ BATCH = [("a",), ("b",)]
 WHICH_SESSION = Prepared(("SELECT pg_backend_pid() WHERE $1::text <> ''",))
 
 
+def shuttle_on(engine: AsyncEngine) -> Shuttle:
+    return Shuttle(engine, sqlite.DRIVER if engine.dialect.name == "sqlite" else postgresql.DRIVER)
+
+
 @asynccontextmanager
 async def engine_on(url: str, **settings: str) -> AsyncIterator[AsyncEngine]:
     parsed = sa.make_url(url)
-    is_file = parsed.drivername == sqlite.DRIVER
+    is_file = parsed.drivername == urls.SQLITE
     engine = sqlite.engine(parsed) if is_file else postgresql.engine(parsed, settings=settings, command_timeout_s=None)
     yield engine
     await engine.dispose()
@@ -39,7 +43,7 @@ async def engine(empty_registry_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def shuttle(engine: AsyncEngine) -> AsyncIterator[Shuttle]:
-    made = Shuttle(engine)
+    made = shuttle_on(engine)
     yield made
     await made.close()
 
@@ -78,7 +82,7 @@ async def test_a_connection_goes_back_when_nothing_follows(engine: AsyncEngine, 
 
 async def test_batches_without_end_keep_nobody_else_from_a_pool_of_one_connection(tmp_path: Path) -> None:
     async with engine_on(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3") as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         enough = asyncio.Event()
         running = asyncio.create_task(run_until(enough, shuttle, engine))
         for _ in range(5):
@@ -118,7 +122,7 @@ async def test_a_kept_connection_gives_way_to_whoever_needs_one(database: Databa
 @pytest.mark.usefixtures("never_in_time")
 async def test_batches_of_two_kinds_give_way_to_each_other(tmp_path: Path) -> None:
     async with engine_on(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite3") as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         async with asyncio.timeout(0.5):
             await asyncio.gather(*(shuttle.run(statement_for(engine), BATCH) for _ in range(3)))
         await shuttle.close()
@@ -153,7 +157,7 @@ async def test_a_connection_in_use_gives_way_when_its_batch_is_done(database: Da
 @pytest.mark.usefixtures("never_in_time")
 async def test_a_connection_of_a_pool_that_was_given_up_meanwhile_is_not_kept(postgres_registry_url: str) -> None:
     async with engine_on(postgres_registry_url) as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
         slow = Prepared(("SELECT pg_backend_pid() FROM pg_sleep(0.1) WHERE $1::text <> ''",))
         running = asyncio.create_task(shuttle.run(slow, BATCH))
@@ -176,7 +180,7 @@ async def test_a_connection_that_a_statement_failed_on_goes_back_and_is_good(
 
 async def test_a_connection_whose_caller_was_cancelled_is_not_used_again(postgres_registry_url: str) -> None:
     async with engine_on(postgres_registry_url) as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
         running = asyncio.create_task(shuttle.run(WHICH_SESSION, BATCH))
         await asyncio.sleep(0)
@@ -201,7 +205,7 @@ async def test_closing_puts_back_what_is_kept_and_keeps_none_from_then_on(
 
 async def test_a_kept_connection_that_the_server_has_closed_is_not_used(postgres_registry_url: str) -> None:
     async with engine_on(postgres_registry_url) as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         [[pid]] = await shuttle.run(WHICH_SESSION, BATCH)
         [kept] = [out.pooled.driver_connection for out in shuttle._kept]
         assert kept is not None
@@ -215,7 +219,7 @@ async def test_every_connection_to_a_server_that_takes_no_writes_any_more_is_dro
     postgres_registry_url: str,
 ) -> None:
     async with engine_on(postgres_registry_url) as engine:
-        shuttle = Shuttle(engine)
+        shuttle = shuttle_on(engine)
         no_writes = Prepared(("SELECT set_config('default_transaction_read_only', 'on', false) WHERE $1::text <> ''",))
         async with asyncio.timeout(10):
             while out_of(engine) < 2:  # a batch that waits for its connection has the other one put back its own

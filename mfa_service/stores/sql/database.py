@@ -2,7 +2,13 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mfa_service.errors import RowLocked, StoreUnavailable
 from mfa_service.stores.sql import prepared
-from mfa_service.stores.sql.prepared import DRIVER_ERRORS, Member, Prepared, Row
+from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.prepared import Member, Prepared, Row
 from mfa_service.stores.sql.shuttle import Shuttle
 
 Seen = TypeVar("Seen")
@@ -36,14 +43,16 @@ class Database:
     Args:
         writing: connections that write; SQLite has one.
         reading: connections that read; the same ones on PostgreSQL.
+        driver: of both.
     """
 
-    def __init__(self, writing: AsyncEngine, reading: AsyncEngine) -> None:
+    def __init__(self, writing: AsyncEngine, reading: AsyncEngine, driver: Driver) -> None:
+        self._driver = driver
         self._transactional = writing
         self._writing = writing.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = reading.execution_options(isolation_level="AUTOCOMMIT")
-        self._write_batches = Shuttle(writing)
-        self._read_batches = self._write_batches if reading is writing else Shuttle(reading)
+        self._write_batches = Shuttle(writing, driver)
+        self._read_batches = self._write_batches if reading is writing else Shuttle(reading, driver)
         self._is_closed = False
 
     @property
@@ -138,17 +147,21 @@ class Database:
     async def close(self) -> None:
         """Close every connection; nothing runs after that."""
         self._is_closed = True
-        with reaching():
+        with self.reaching():
             await self._write_batches.close()
             await self._read_batches.close()
             await self._transactional.dispose()
             await self._reading.dispose()
 
+    def reaching(self) -> AbstractContextManager[None]:
+        """Turn whatever this database out of reach raises into `StoreUnavailable`, as `reaching` says."""
+        return reaching(self._driver)
+
     @contextmanager
     def _reach(self) -> Iterator[None]:
         if self._is_closed:
             raise StoreUnavailable("the registry is closed")
-        with reaching():
+        with reaching(self._driver):
             yield
 
 
@@ -173,14 +186,17 @@ async def begin(connection: AsyncConnection) -> None:
 
 
 @contextmanager
-def reaching() -> Iterator[None]:
+def reaching(driver: Driver) -> Iterator[None]:
     """Turn whatever a database out of reach raises into `StoreUnavailable`.
 
     Breaches of a constraint, unfit data and wrong statements stay what they are: they belong to one caller.
+
+    Args:
+        driver: of the database.
     """
     try:
         yield
-    except (sa.exc.DBAPIError, *DRIVER_ERRORS) as error:
+    except driver.errors as error:
         if not _is_out_of_reach(error):
             raise
         # A driver's text may repeat a row or a statement: only the kind of error is told.

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -78,6 +77,8 @@ def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) ->
             for place, (name, kind) in enumerate(columns.items())
         ]
     else:
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  it brings all drivers: 2 MiB for nothing
+
         parameter = sa.cast(sa.bindparam(BATCH, type_=sa.Text), JSONB)
         element = sa.func.jsonb_array_elements(parameter).column_valued("element")
         taken = [

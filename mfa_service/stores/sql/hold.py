@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mfa_service.errors import SettingsInvalid, StoreUnavailable
-from mfa_service.stores.sql.database import Database, reaching
+from mfa_service.stores.sql.database import Database
 
 _LOCK = 0x6D6662  # one more than that of upgrades
 # A machine that vanished is found out after half a minute instead of two hours, and its hold ends.
@@ -109,7 +109,7 @@ class AdvisoryHold:
     async def take(self) -> None:
         """Take the hold, or take it again where its connection was lost."""
         try:
-            with reaching():
+            with self._database.reaching():
                 if self._connection is None:
                     self._connection = await self._taken()
                 else:
@@ -122,7 +122,7 @@ class AdvisoryHold:
         """Let go, by closing the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await _close(connection)
+            await self._close(connection)
 
     async def _taken(self) -> AsyncConnection:
         connection = await self._database.connect()
@@ -133,15 +133,14 @@ class AdvisoryHold:
             if not self.is_elsewhere:
                 return connection
         except BaseException:
-            await _close(connection)
+            await self._close(connection)
             raise
-        await _close(connection)
+        await self._close(connection)
         raise SettingsInvalid(_REFUSAL)
 
-
-async def _close(connection: AsyncConnection) -> None:
-    """Close a connection for good: back in the pool it would hold on."""
-    with contextlib.suppress(StoreUnavailable), reaching():
-        await connection.invalidate()
-    with contextlib.suppress(StoreUnavailable), reaching():
-        await connection.close()
+    async def _close(self, connection: AsyncConnection) -> None:
+        """Close a connection for good: back in the pool it would hold on."""
+        with contextlib.suppress(StoreUnavailable), self._database.reaching():
+            await connection.invalidate()
+        with contextlib.suppress(StoreUnavailable), self._database.reaching():
+            await connection.close()

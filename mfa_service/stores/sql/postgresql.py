@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -13,8 +14,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mfa_service.errors import SettingsInvalid
 from mfa_service.stores.sql.database import Database
-
-DRIVER = "postgresql+asyncpg"
+from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.prepared import Parameters, Row
 
 _POOL_SIZE = 8
 _POOL_TIMEOUT_S = 1.0
@@ -41,7 +42,7 @@ def connect(url: sa.URL) -> Database:
     made = engine(url, settings=_SETTINGS, command_timeout_s=_COMMAND_TIMEOUT_S)
     sa.event.listen(made.sync_engine, "checkout", _replace_closed)
     sa.event.listen(made.sync_engine, "handle_error", _leave_standby)
-    return Database(made, made)
+    return Database(made, made, DRIVER)
 
 
 def engine(url: sa.URL, *, settings: dict[str, str], command_timeout_s: float | None) -> AsyncEngine:
@@ -146,3 +147,29 @@ def _leave_standby(context: ExceptionContext) -> None:
     """Drop all connections to a server that takes no writes any more: new ones look for the server that does."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY_TRANSACTION:
         context.is_disconnect = True
+
+
+async def _fetch(connection: asyncpg.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
+    rows: Sequence[Row] = await connection.fetch(text, *parameters)
+    return rows
+
+
+def _is_closed(connection: asyncpg.Connection) -> bool:
+    is_closed: bool = connection.is_closed()
+    return is_closed
+
+
+DRIVER: Final = Driver(
+    fetch=_fetch,
+    errors=(
+        sa.exc.DBAPIError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        AsyncAdapt_asyncpg_dbapi.Error,  # what a pool raises as it is where it cannot connect
+    ),
+    answers=(asyncpg.PostgresError,),
+    standby=(asyncpg.ReadOnlySQLTransactionError,),
+    is_closed=_is_closed,
+)
+"""asyncpg."""

@@ -4,28 +4,16 @@ A batch travels as one JSON array on PostgreSQL. On SQLite, which takes JSON apa
 costs, it is rows of parameters.
 """
 
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from mfa_service.stores.sql.expressions import BATCH
-
-DRIVER_ERRORS: Final = (
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    AsyncAdapt_asyncpg_dbapi.Error,  # what a pool raises as it is where it cannot connect
-)
-"""What the drivers raise by themselves."""
 
 Row: TypeAlias = Sequence[Any]
 Member: TypeAlias = Sequence[str | int]

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mfa_service.errors import RowLocked, SchemaStale
-from mfa_service.stores.sql import postgresql, sqlite, urls
+from mfa_service.stores.sql import sqlite, urls
 from mfa_service.stores.sql.database import Database, begin, reaching
+from mfa_service.stores.sql.driver import Driver
 
 HEAD = "0003"
 """The revision that this version was made with."""
@@ -37,13 +38,14 @@ async def upgrade(url: str) -> None:
         SettingsInvalid: the URL is none.
         StoreUnavailable: the database is out of reach, or another process upgrades it or holds a table for too long.
     """
-    engine = _engine(urls.parse(url))
+    engine, driver = _opened(urls.parse(url))
     now_s = asyncio.get_running_loop().time
     last_try_s = now_s() + _WAITS_S
     try:
         while True:
             try:
-                return await _upgrade(engine)
+                with reaching(driver):
+                    return await _upgrade(engine)
             except RowLocked:
                 if now_s() > last_try_s:
                     raise
@@ -75,30 +77,28 @@ async def check(database: Database) -> str:
 
 
 async def _upgrade(engine: AsyncEngine) -> None:
-    """Upgrade in one transaction.
-
-    Raises:
-        RowLocked: somebody holds a table that is to be altered.
-    """
-    with reaching():
-        async with engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_WAITS_S * 1000}")
-                await connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # to copy a table whatever its rows name
-            await begin(connection)
-            if connection.dialect.name == "postgresql":
-                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-                await connection.execute(sa.select(sa.func.set_config("lock_timeout", _TABLE_LOCK_TIMEOUT, True)))  # noqa: FBT003  SQL's own
-            revision = await connection.run_sync(_revision)
-            if revision is None or revision < HEAD:
-                await connection.run_sync(_run_alembic)
+    """Upgrade in one transaction."""
+    async with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            await connection.exec_driver_sql(f"PRAGMA busy_timeout = {_WAITS_S * 1000}")
+            await connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # to copy a table whatever its rows name
+        await begin(connection)
+        if connection.dialect.name == "postgresql":
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            await connection.execute(sa.select(sa.func.set_config("lock_timeout", _TABLE_LOCK_TIMEOUT, True)))  # noqa: FBT003  SQL's own
+        revision = await connection.run_sync(_revision)
+        if revision is None or revision < HEAD:
+            await connection.run_sync(_run_alembic)
 
 
-def _engine(url: sa.URL) -> AsyncEngine:
-    if url.drivername == sqlite.DRIVER:
+def _opened(url: sa.URL) -> tuple[AsyncEngine, Driver]:
+    if url.drivername == urls.SQLITE:
         sqlite.make_private(Path(url.database or ""))
-        return sqlite.engine(url)
-    return postgresql.engine(url, settings={"lock_timeout": f"{_WAITS_S}s"}, command_timeout_s=None)
+        return sqlite.engine(url), sqlite.DRIVER
+    from mfa_service.stores.sql import postgresql  # noqa: PLC0415  its driver takes 5 MiB, which a file does without
+
+    engine = postgresql.engine(url, settings={"lock_timeout": f"{_WAITS_S}s"}, command_timeout_s=None)
+    return engine, postgresql.DRIVER
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -5,19 +5,17 @@ that, as much as it costs to take a connection out of the pool and to put it bac
 """
 
 import asyncio
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import aiosqlite
-import asyncpg  # type: ignore[import-untyped]  # it has no annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
-from mfa_service.stores.sql.prepared import Member, Parameters, Prepared, Row
+from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.prepared import Member, Prepared, Row
 
 # How long a connection stays out of the pool, which costs as much as a batch to put it back. Whoever needs one of the
 # pool's says so (`wanted`) and waits for no longer than a batch.
@@ -43,11 +41,12 @@ class Shuttle:
 
     Args:
         engine: whose connections.
+        driver: the engine's.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, driver: Driver) -> None:
         self._engine = engine
-        self._fetch = _FETCH[engine.dialect.name]
+        self._driver = driver
         self._kept: list[_Out] = []
         self._timer: asyncio.TimerHandle | None = None
         self._putting_back: set[asyncio.Task[None]] = set()
@@ -66,7 +65,7 @@ class Shuttle:
         Raises:
             DBAPIError, TimeoutError: there is no connection to be had.
             OSError: the connection broke, or took too long.
-            *DRIVER_ERRORS: whatever the driver raises.
+            *Driver.errors: whatever the driver raises.
         """
         text, parameters = statement.bound(batch)
         loop = asyncio.get_running_loop()
@@ -76,14 +75,14 @@ class Shuttle:
             with self.wanted():
                 out = _Out(await self._engine.raw_connection(), pool, loop.time())
         try:
-            rows = await self._fetch(out.pooled.driver_connection, text, parameters)
-        except asyncpg.ReadOnlySQLTransactionError:  # a standby by now: new connections look for the server that is not
+            rows = await self._driver.fetch(out.pooled.driver_connection, text, parameters)
+        except self._driver.standby:  # a standby by now: new connections look for the server that is not
             for one in (out, *self._kept):
                 one.pooled.invalidate()
             self._kept.clear()
             await self._engine.dispose()
             raise
-        except (sqlite3.Error, asyncpg.PostgresError) as error:  # an answer; after a fatal one the server hangs up
+        except self._driver.answers as error:  # after a fatal one the server hangs up
             if getattr(error, "severity_en", "") in ("FATAL", "PANIC"):
                 out.pooled.invalidate()
             else:
@@ -123,7 +122,7 @@ class Shuttle:
     def _next_kept(self) -> _Out | None:
         while self._kept:
             out = self._kept.pop()
-            if not _is_known_closed(out.pooled):
+            if not self._driver.is_closed(out.pooled.driver_connection):
                 return out
             out.pooled.invalidate()
         return None
@@ -145,24 +144,3 @@ class Shuttle:
 async def _put_back(kept: Sequence[_Out]) -> None:
     for out in kept:
         await greenlet_spawn(out.pooled.close)
-
-
-def _is_known_closed(pooled: PoolProxiedConnection) -> bool:
-    """Whether a connection is known to be closed before anything is sent on it; a file's never is."""
-    driver = pooled.driver_connection
-    return isinstance(driver, asyncpg.Connection) and driver.is_closed()
-
-
-async def _fetch_by_aiosqlite(connection: aiosqlite.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
-    return list(await connection.execute_fetchall(text, parameters))
-
-
-async def _fetch_by_asyncpg(connection: asyncpg.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
-    rows: Sequence[Row] = await connection.fetch(text, *parameters)
-    return rows
-
-
-_FETCH: Final[Mapping[str, Callable[[Any, str, Parameters], Awaitable[Sequence[Row]]]]] = {
-    "sqlite": _fetch_by_aiosqlite,
-    "postgresql": _fetch_by_asyncpg,
-}

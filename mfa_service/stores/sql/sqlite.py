@@ -1,8 +1,12 @@
 """SQLite: one file, one connection a process that writes, some that read."""
 
 import os
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -11,8 +15,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from mfa_service.errors import StoreUnavailable
 from mfa_service.ports import Clock
 from mfa_service.stores.sql.database import Database
-
-DRIVER = "sqlite+aiosqlite"
+from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.prepared import Parameters, Row
 
 _BUSY_TIMEOUT_MS = 500
 _POOL_TIMEOUT_S = 1.0
@@ -42,7 +46,7 @@ def connect(url: sa.URL, *, clock: Clock) -> Database:
     reading = engine(url, readers=_READERS)
     for one in (writing, reading):
         _give_functions(one, clock)
-    return Database(writing, reading)
+    return Database(writing, reading, DRIVER)
 
 
 def engine(url: sa.URL, *, readers: int = 0) -> AsyncEngine:
@@ -103,3 +107,18 @@ def _give_functions(engine: AsyncEngine, clock: Clock) -> None:
         connection.create_function("octets", 1, bytes.fromhex, deterministic=True)
 
     sa.event.listen(engine.sync_engine, "connect", give)
+
+
+async def _fetch(connection: aiosqlite.Connection, text: str, parameters: Parameters) -> Sequence[Row]:
+    return list(await connection.execute_fetchall(text, parameters))
+
+
+def _is_closed(_connection: aiosqlite.Connection) -> bool:
+    """Return False: a file's connection stays."""
+    return False
+
+
+DRIVER: Final = Driver(
+    fetch=_fetch, errors=(sa.exc.DBAPIError, sqlite3.Error), answers=(sqlite3.Error,), standby=(), is_closed=_is_closed
+)
+"""aiosqlite, and beneath it Python's own."""

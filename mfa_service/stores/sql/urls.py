@@ -1,10 +1,13 @@
 """The URL of a database, as it stands in the settings."""
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from mfa_service.errors import SettingsInvalid
-from mfa_service.stores.sql import postgresql, sqlite
 
+SQLITE: Final = "sqlite+aiosqlite"
+POSTGRESQL: Final = "postgresql+asyncpg"
 _POSTGRESQL_OPTIONS = {"host", "port", "ssl", "target_session_attrs", "prepared_statement_cache_size"}
 
 
@@ -21,11 +24,11 @@ def parse(text: str) -> sa.URL:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError):
         raise SettingsInvalid("database.url: not a URL") from None
-    if url.drivername not in (sqlite.DRIVER, postgresql.DRIVER):
-        raise SettingsInvalid(f"database.url: must begin with {sqlite.DRIVER}:/// or {postgresql.DRIVER}://")
-    if url.drivername == sqlite.DRIVER and (url.database or ":memory:") == ":memory:":
+    if url.drivername not in (SQLITE, POSTGRESQL):
+        raise SettingsInvalid(f"database.url: must begin with {SQLITE}:/// or {POSTGRESQL}://")
+    if url.drivername == SQLITE and (url.database or ":memory:") == ":memory:":
         raise SettingsInvalid("database.url: must name a file, as nothing in memory is kept")
-    unknown = set(url.query) - (_POSTGRESQL_OPTIONS if url.drivername == postgresql.DRIVER else set())
+    unknown = set(url.query) - (_POSTGRESQL_OPTIONS if url.drivername == POSTGRESQL else set())
     if unknown:
         shown = ", ".join(sorted(unknown)).encode("unicode_escape").decode("ascii")
         raise SettingsInvalid(f"database.url: has options that are not known: {shown}")
