@@ -2,11 +2,15 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from bench import plan, service_report, stage
 from bench.connections import UnexpectedAnswer
 from bench.plan import Scene
+from bench.rounds import Size, Step
 from bench.service_report import Results, Storage, described
 from bench.stage import Stage
 from bench.sweeps import Arrangement, Sweep, cell_of
@@ -15,33 +19,50 @@ _RESULT = Path(__file__).with_name("results.json")
 _CHALLENGES = 10_000  # whose memory is told
 
 
-def measured(scene: Scene, *, runs: int) -> Results:
-    """Start a service and measure it so many times at each number of connections."""
+def measured(scene: Scene) -> Results:
+    """Start a scene's services and measure them at each number of connections, step by step in turns."""
     results = Results()
-    with stage.set_up(scene.setup, devices=scene.devices, workers=scene.workers) as here:
-        results.storage.append(_stored(scene, here))
+    with stage.opened(scene.workers) as house, ExitStack() as running:
+        stages = {
+            devices: running.enter_context(stage.set_up(scene.setup, house, devices=devices))
+            for devices in scene.devices
+        }
+        results.storage.extend(_stored(scene.setup.name, devices, here) for devices, here in stages.items())
         for connections, size in scene.sizes:
-            arrangement = Arrangement(scene.setup.name, scene.workers, connections, scene.devices)
-            sweeps: dict[str, list[Sweep]] = defaultdict(list)
-            for _ in range(runs):
-                for step in here.rounds.steps(size, connections):
+            sweeps: dict[tuple[Arrangement, str], list[Sweep]] = defaultdict(list)
+            for _ in range(scene.runs):
+                for arrangement, step in _in_turns(scene, stages, connections, size):
                     try:
                         found = step.take()
                     except UnexpectedAnswer as error:
                         results.failures.append(f"{described(arrangement)}: {step.call} {error}")
                     else:
                         for call, sweep in found.items():
-                            sweeps[call].append(sweep)
-            results.cells.extend(cell_of(arrangement, call, some) for call, some in sweeps.items())
+                            sweeps[arrangement, call].append(sweep)
+            results.cells.extend(cell_of(*which, some) for which, some in sweeps.items())
     return results
 
 
-def _stored(scene: Scene, here: Stage) -> Storage:
-    count = min(_CHALLENGES, scene.devices)
+def _in_turns(
+    scene: Scene, stages: Mapping[int, Stage], connections: int, size: Size
+) -> Iterator[tuple[Arrangement, Step]]:
+    """Give one run of every stage: the first step of each, then the second of each."""
+    runs = (
+        [
+            (Arrangement(scene.setup.name, scene.workers, connections, devices), step)
+            for step in here.rounds.steps(size, connections)
+        ]
+        for devices, here in stages.items()
+    )
+    return chain.from_iterable(zip(*runs, strict=True))
+
+
+def _stored(setup: str, devices: int, here: Stage) -> Storage:
+    count = min(_CHALLENGES, devices)
     before_bytes = here.stores.redis_bytes()
     here.rounds.open_challenges(count)
     taken_bytes = here.stores.redis_bytes() - before_bytes
-    return Storage(scene.setup.name, scene.devices, here.device_bytes, taken_bytes / count)
+    return Storage(setup, devices, here.device_bytes, taken_bytes / count)
 
 
 def main(*, full: bool) -> int:
@@ -51,9 +72,9 @@ def main(*, full: bool) -> int:
     results = Results()
     for scene in plan.full() if full else plan.short():
         try:
-            found = measured(scene, runs=plan.RUNS)
+            found = measured(scene)
         except UnexpectedAnswer as error:  # before anything of it was measured
-            found = Results(failures=[f"{scene.setup.name}, {scene.devices:,} devices: {error}"])
+            found = Results(failures=[f"{scene.setup.name}, {max(scene.devices):,} devices: {error}"])
         results.add(found)
         print(*service_report.table(found), sep="\n", flush=True)
         _RESULT.write_bytes(service_report.as_json(results, ceiling))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import calls, cores, enrolment, processes
 from bench.connections import Load
+from bench.cores import Cores
 from bench.generator import Generator, generating
 from bench.meter import Meter
 from bench.processes import Served
@@ -39,29 +40,49 @@ class Stage:
     device_bytes: float
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the services of a scene share.
+
+    Attributes:
+        workers: of each service, and of the floor.
+        cores: which are for what.
+        generator: sends to all of them, one at a time.
+        floor: what each is held against.
+    """
+
+    workers: int
+    cores: Cores
+    generator: Generator
+    floor: Meter
+
+
 @contextmanager
-def set_up(setup: Setup, *, devices: int, workers: int) -> Iterator[Stage]:
-    """Enrol devices on stores of their own, start everything, and end it with the block."""
+def opened(workers: int) -> Iterator[House]:
+    """Start what services of so many workers share, and end it with the block."""
     with _divided(workers) as divided, tempfile.TemporaryDirectory(prefix="mfa-bench-") as name:
-        folder = Path(name)
-        with setup.start(folder) as stores:
-            credentials = asyncio.run(enrolment.enrol(stores.environment, devices))
-            device_bytes = asyncio.run(enrolment.bytes_per_device(stores.database_url))
-            with (
-                _generating(divided) as generator,
-                _floor(folder, workers, divided.service) as floor,
-                _service(stores, folder, workers, divided.service) as service,
-            ):
-                target = Target(
-                    service=Meter(generator, service.port, service.tree, stores.redis, stores.database),
-                    floor=Meter(generator, floor.port, floor.tree),
-                    database_url=stores.database_url,
-                    credentials=credentials,
-                    devices=devices,
-                )
-                rounds = Rounds(target)
-                rounds.warm_up()
-                yield Stage(rounds, stores, device_bytes)
+        floor = _bench_server("bench.floor", Path(name), workers, divided.service)
+        with _generating(divided) as generator, floor as served:
+            yield House(workers, divided, generator, Meter(generator, served.port, served.tree))
+
+
+@contextmanager
+def set_up(setup: Setup, house: House, *, devices: int) -> Iterator[Stage]:
+    """Enrol devices on stores of their own, start a service on them, and end it with the block."""
+    with tempfile.TemporaryDirectory(prefix="mfa-bench-") as name, setup.start(Path(name)) as stores:
+        credentials = asyncio.run(enrolment.enrol(stores.environment, devices))
+        device_bytes = asyncio.run(enrolment.bytes_per_device(stores.database_url))
+        with _service(stores, Path(name), house.workers, house.cores.service) as service:
+            target = Target(
+                service=Meter(house.generator, service.port, service.tree, stores.redis, stores.database),
+                floor=house.floor,
+                database_url=stores.database_url,
+                credentials=credentials,
+                devices=devices,
+            )
+            rounds = Rounds(target)
+            rounds.warm_up()
+            yield Stage(rounds, stores, device_bytes)
 
 
 def ceiling(*, requests: int = _CEILING_REQUESTS) -> Figures:
@@ -77,19 +98,15 @@ def ceiling(*, requests: int = _CEILING_REQUESTS) -> Figures:
 
 
 @contextmanager
-def _divided(workers: int) -> Iterator[cores.Cores]:
+def _divided(workers: int) -> Iterator[Cores]:
     """Divide the cores; in the block this process, and what it starts, keep to those that are not the service's."""
     divided = cores.divide(cores.available(), workers)
     with cores.on(divided.others):
         yield divided
 
 
-def _generating(divided: cores.Cores) -> AbstractContextManager[Generator]:
+def _generating(divided: Cores) -> AbstractContextManager[Generator]:
     return generating(min(len(divided.others) or 1, _MOST_PROCESSES))
-
-
-def _floor(folder: Path, workers: int, on: AbstractSet[int]) -> AbstractContextManager[Served]:
-    return _bench_server("bench.floor", folder, workers, on)
 
 
 def _bench_server(module: str, folder: Path, workers: int, on: AbstractSet[int]) -> AbstractContextManager[Served]:
