@@ -1,6 +1,7 @@
 """Connections that batches travel on: kept from one to the next, but from nobody else."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,6 +127,82 @@ async def test_batches_of_two_kinds_give_way_to_each_other(tmp_path: Path) -> No
         async with asyncio.timeout(0.5):
             await asyncio.gather(*(shuttle.run(statement_for(engine), BATCH) for _ in range(3)))
         await shuttle.close()
+
+
+@asynccontextmanager
+async def one_connection(folder: Path) -> AsyncIterator[tuple[AsyncEngine, Shuttle, list[object]]]:
+    """Give a pool of one connection, and what lists each time that it is taken out."""
+    async with engine_on(f"sqlite+aiosqlite:///{folder}/one.sqlite3") as engine:
+        taken: list[object] = []
+        sa.event.listen(engine.sync_engine, "checkout", lambda _connection, entry, _proxy: taken.append(entry))
+        shuttle = shuttle_on(engine)
+        async with asyncio.timeout(5):
+            yield engine, shuttle, taken
+        await shuttle.close()
+        assert out_of(engine) == 0
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_batches_hand_the_one_connection_on_by_turns_and_take_it_out_once(tmp_path: Path) -> None:
+    async with one_connection(tmp_path) as (engine, shuttle, taken):
+        done: list[int] = []
+
+        async def run(number: int) -> None:
+            assert len(await shuttle.run(statement_for(engine), BATCH)) == 2
+            done.append(number)
+
+        await run(0)
+        await asyncio.gather(*map(run, range(1, 9)))
+        assert done == [*range(9)]
+        assert len(taken) == 1
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_a_batch_that_is_cancelled_while_it_waits_costs_nobody_anything(
+    tmp_path: Path,
+) -> None:
+    async with one_connection(tmp_path) as (engine, shuttle, _):
+        await shuttle.run(statement_for(engine), BATCH)
+        first, second, third = (asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(3))
+        await asyncio.sleep(0)
+        second.cancel()
+        assert len(await first) == len(await third) == 2
+        assert second.cancelled()
+        assert out_of(engine) == 1
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_a_batch_that_is_cancelled_just_as_it_gets_the_connection_passes_it_on(tmp_path: Path) -> None:
+    async with one_connection(tmp_path) as (engine, shuttle, _):
+
+        async def run_and_cancel() -> None:
+            await shuttle.run(statement_for(engine), BATCH)
+            second.cancel()
+
+        await shuttle.run(statement_for(engine), BATCH)
+        first = asyncio.create_task(run_and_cancel())
+        second, third = (asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(2))
+        await first
+        assert len(await third) == 2
+        assert second.cancelled()
+        assert out_of(engine) == 1
+        assert len(await shuttle.run(statement_for(engine), BATCH)) == 2
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_batches_that_wait_for_a_connection_that_is_lost_look_for_one_themselves(tmp_path: Path) -> None:
+    async with one_connection(tmp_path) as (engine, shuttle, _):
+        failing = asyncio.create_task(shuttle.run(Prepared(("SELECT * FROM no_such_table",)), BATCH))
+        others = [asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(3)]
+        with pytest.raises(sqlite3.OperationalError):
+            await failing
+        assert [len(await other) for other in others] == [2, 2, 2]
+
+
+async def test_what_is_read_to_be_written_travels_by_the_connection_that_writes(database: Database) -> None:
+    is_for_reading = Prepared(("SELECT query_only FROM pragma_query_only WHERE ? <> ''",))
+    assert [row[0] for row in await database.read_batch_to_write(is_for_reading, BATCH)] == [0]
+    assert [row[0] for row in await database.read_batch(is_for_reading, BATCH)] == [1]
 
 
 async def test_a_batch_that_cannot_be_sent_costs_no_connection(engine: AsyncEngine, shuttle: Shuttle) -> None:

@@ -113,6 +113,16 @@ class Database:
         with self._reach():
             return await self._read_batches.run(statement, batch)
 
+    async def read_batch_to_write(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
+        """Do the same for whoever is about to write those very rows.
+
+        SQLite's connection that writes then has their pages in its memory, which those that read lose at each commit.
+
+        Raises:
+            StoreUnavailable: the database is out of reach.
+        """
+        return await self.write_batch(statement, batch)
+
     async def write_batch(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
         """Run and commit one statement on the members of a batch and return the rows of its RETURNING.
 

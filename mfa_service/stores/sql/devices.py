@@ -204,7 +204,7 @@ class SqlDevices:
 
     async def _send_credential(self, batch: Sequence[str]) -> Mapping[Hashable, Credential]:
         statement = self._statements.credential
-        rows = await self._database.read_batch(statement, [(device_id,) for device_id in batch])
+        rows = await self._database.read_batch_to_write(statement, [(device_id,) for device_id in batch])
         return {row[0]: credential_of(row) for row in rows}
 
     async def _send_standing(self, batch: Sequence[_Name]) -> Mapping[Hashable, Standing]:
