@@ -113,6 +113,7 @@ async def test_a_redis_that_comes_back_empty_costs_the_open_challenges_and_nothi
         await witness.testify(challenge_is_kept=False)
 
 
+@pytest.mark.alone
 async def test_a_redis_that_does_not_answer_costs_a_503_within_a_second(alone: Deployment, on_one: Site) -> None:
     [server] = alone.servers
     async with calling(on_one) as callers:
