@@ -28,6 +28,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MOST_FORM_FIELDS = 32
 _MARKS_OF_A_PROPERTY = 4
 _STRINGS = frozenset({str})
+_BACKSLASH = ord("\\")  # sought as a number: sought as bytes it costs an exception on the way
 _NOT_JSON = "must be JSON in UTF-8 without a byte-order mark"
 
 
@@ -162,7 +163,7 @@ def plain_object(octets: bytes) -> Mapping[str, str] | None:
     orjson reads it at a fraction of the cost, but is silent about repeats. Here they show: a property and its string
     have four quotation marks, so after a property that came twice there are more than four for each that is left.
     """
-    if b"\\" in octets:
+    if _BACKSLASH in octets:
         return None
     try:
         content = orjson.loads(octets)
