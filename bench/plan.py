@@ -9,8 +9,8 @@ from bench.setups import EMBEDDED, SCALED_OUT, Setup
 _DEVICES = 20_000
 _SIZE = Size(block=_DEVICES, blocks=1, wrong=5_000, tokens=1_000)
 _ONE_BY_ONE = Size(block=2_000, blocks=1, wrong=500, tokens=200)
-_GROWTH = Size(block=1_000, blocks=2, wrong=500, tokens=100)  # the same at every number of devices
-_GROWTH_RUNS = 15
+_GROWTH = Size(block=1_000, blocks=6, wrong=1_000, tokens=100)  # the same at every number of devices
+_GROWTH_RUNS = 9
 
 
 @dataclass(frozen=True, slots=True)

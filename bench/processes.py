@@ -40,13 +40,19 @@ class Tree:
         first = psutil.Process(self.pid)
         ended = first.cpu_times()
         spent_s = ended.children_user + ended.children_system
-        for times in (process.cpu_times() for process in self._processes()):
-            spent_s += times.user + times.system
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since, as PostgreSQL's helpers do
+                times = process.cpu_times()
+                spent_s += times.user + times.system
         return spent_s
 
     def rss_bytes(self) -> int:
         """Return the resident memory of the largest of them."""
-        return max(process.memory_info().rss for process in self._processes())
+        largest = 0
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                largest = max(largest, process.memory_info().rss)
+        return largest
 
     def _processes(self) -> Sequence[psutil.Process]:
         first = psutil.Process(self.pid)

@@ -2,14 +2,19 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from array import array
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from bench import calls, cores, fleet, plan, service_report
 from bench.connections import Expected, Load, UnexpectedAnswer, body_of, described
 from bench.generator import shares
+from bench.processes import Tree
 from bench.rounds import FLOOR, INITIATE, VALIDATE
 from bench.service_report import Results, Storage
 from bench.sweeps import Arrangement, Cell, Figures, Spent, Sweep, cell_of, figures_of, joined
@@ -115,6 +120,16 @@ def test_figures_are_per_request() -> None:
     assert (found.per_s, found.cpu_us, found.redis_us, found.database_us, found.generator_us) == (2000, 100, 2, 4, 6)
     assert (found.p50_ms, found.p99_ms, found.p999_ms) == pytest.approx((500, 990, 999), rel=1e-3)
     assert found.rss_mib == 3
+
+
+def test_a_process_that_ends_just_before_it_is_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        gone = psutil.Process(child.pid)
+        child.communicate(b"\n")
+    monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: [gone])
+    own = Tree(os.getpid())
+    assert own.cpu_s() > 0
+    assert own.rss_bytes() > 0
 
 
 def test_sweeps_one_after_the_other_count_as_one() -> None:
