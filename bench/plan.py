@@ -9,8 +9,8 @@ from bench.setups import EMBEDDED, SCALED_OUT, Setup
 _DEVICES = 20_000
 _SIZE = Size(block=_DEVICES, blocks=1, wrong=5_000, tokens=1_000)
 _ONE_BY_ONE = Size(block=2_000, blocks=1, wrong=500, tokens=200)
-_GROWTH = Size(block=1_000, blocks=6, wrong=1_000, tokens=100)  # the same at every number of devices
-_GROWTH_RUNS = 9
+_GROWTH = Size(block=1_000, blocks=1, wrong=50, tokens=5)  # the same at every number of devices
+_GROWTH_TURNS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class Scene:
         setup: the kind of stores.
         workers: of each service.
         devices: how many are enrolled, of each service.
-        sizes: connections → what one run is made of.
+        sizes: connections → what one turn of a service is made of.
         runs: whose median counts.
+        turns: that each service has in a run, which counts as one sweep.
     """
 
     setup: Setup
@@ -30,6 +31,7 @@ class Scene:
     devices: tuple[int, ...]
     sizes: tuple[tuple[int, Size], ...]
     runs: int = 3
+    turns: int = 1
 
 
 def short() -> Iterator[Scene]:
@@ -42,9 +44,9 @@ def full() -> Iterator[Scene]:
     """One worker and two, few connections and many, and registries of all sizes.
 
     Two workers keep nothing in themselves, so there is no embedded service of two. Growth is a small difference, which
-    a machine that others share would hide if one registry were measured minutes after the other: all take turns.
+    a machine that others share would hide if one registry were measured after the other: all take many short turns.
     """
     for setup, workers in ((EMBEDDED, 1), (SCALED_OUT, 1), (SCALED_OUT, 2)):
         yield Scene(setup, workers, (_DEVICES,), ((1, _ONE_BY_ONE), (64, _SIZE), (256, _SIZE)))
     for setup in (EMBEDDED, SCALED_OUT):
-        yield Scene(setup, 1, (1_000, 100_000, 1_000_000), ((64, _GROWTH),), _GROWTH_RUNS)
+        yield Scene(setup, 1, (1_000, 100_000, 1_000_000), ((64, _GROWTH),), runs=1, turns=_GROWTH_TURNS)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -10,10 +10,10 @@ from pathlib import Path
 from bench import plan, service_report, stage
 from bench.connections import UnexpectedAnswer
 from bench.plan import Scene
-from bench.rounds import Size, Step
+from bench.rounds import Rounds, Size
 from bench.service_report import Results, Storage, described
 from bench.stage import Stage
-from bench.sweeps import Arrangement, Sweep, cell_of
+from bench.sweeps import Arrangement, Sweep, cell_of, joined
 
 _RESULT = Path(__file__).with_name("results.json")
 _CHALLENGES = 10_000  # whose memory is told
@@ -29,32 +29,36 @@ def measured(scene: Scene) -> Results:
         }
         results.storage.extend(_stored(scene.setup.name, devices, here) for devices, here in stages.items())
         for connections, size in scene.sizes:
-            sweeps: dict[tuple[Arrangement, str], list[Sweep]] = defaultdict(list)
+            here = {
+                Arrangement(scene.setup.name, scene.workers, connections, devices): one.rounds
+                for devices, one in stages.items()
+            }
+            runs: dict[tuple[Arrangement, str], list[Sweep]] = defaultdict(list)
             for _ in range(scene.runs):
-                for arrangement, step in _in_turns(scene, stages, connections, size):
-                    try:
-                        found = step.take()
-                    except UnexpectedAnswer as error:
-                        results.failures.append(f"{described(arrangement)}: {step.call} {error}")
-                    else:
-                        for call, sweep in found.items():
-                            sweeps[arrangement, call].append(sweep)
-            results.cells.extend(cell_of(*which, some) for which, some in sweeps.items())
+                for which, sweeps in _run(here, size, scene.turns, results.failures).items():
+                    runs[which].append(joined(sweeps))
+            results.cells.extend(cell_of(*which, some) for which, some in runs.items())
     return results
 
 
-def _in_turns(
-    scene: Scene, stages: Mapping[int, Stage], connections: int, size: Size
-) -> Iterator[tuple[Arrangement, Step]]:
-    """Give one run of every stage: the first step of each, then the second of each."""
-    runs = (
-        [
-            (Arrangement(scene.setup.name, scene.workers, connections, devices), step)
-            for step in here.rounds.steps(size, connections)
-        ]
-        for devices, here in stages.items()
-    )
-    return chain.from_iterable(zip(*runs, strict=True))
+def _run(
+    here: Mapping[Arrangement, Rounds], size: Size, turns: int, failures: list[str]
+) -> Mapping[tuple[Arrangement, str], Sequence[Sweep]]:
+    """Have every service take its turns, step by step, and return what each call cost there in each of them."""
+    sweeps: dict[tuple[Arrangement, str], list[Sweep]] = defaultdict(list)
+    steps = [
+        [(arrangement, step) for step in rounds.steps(size, arrangement.connections)]
+        for arrangement, rounds in here.items()
+    ]
+    for arrangement, step in chain.from_iterable(chain.from_iterable(zip(*steps, strict=True)) for _ in range(turns)):
+        try:
+            found = step.take()
+        except UnexpectedAnswer as error:
+            failures.append(f"{described(arrangement)}: {step.call} {error}")
+        else:
+            for call, sweep in found.items():
+                sweeps[arrangement, call].append(sweep)
+    return sweeps
 
 
 def _stored(setup: str, devices: int, here: Stage) -> Storage:

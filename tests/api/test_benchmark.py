@@ -25,7 +25,7 @@ def test_every_call_is_measured_on_either_kind_of_stores(setup: Setup, workers: 
 
 
 def test_registries_of_several_sizes_are_measured_in_turns() -> None:
-    found = service.measured(Scene(EMBEDDED, 1, (40, 80), ((3, _TINY),), runs=2))
+    found = service.measured(Scene(EMBEDDED, 1, (40, 80), ((3, _TINY),), runs=1, turns=2))
     assert found.failures == []
     assert [storage.devices for storage in found.storage] == [40, 80]
     measured = {(cell.arrangement.devices, cell.call) for cell in found.cells}
