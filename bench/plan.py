@@ -10,7 +10,7 @@ _DEVICES = 20_000
 _SIZE = Size(block=_DEVICES, blocks=1, wrong=5_000, tokens=1_000)
 _ONE_BY_ONE = Size(block=2_000, blocks=1, wrong=500, tokens=200)
 _GROWTH = Size(block=1_000, blocks=1, wrong=50, tokens=5)  # the same at every number of devices
-_GROWTH_TURNS = 80
+_GROWTH_TURNS = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,18 +191,59 @@ async def test_a_batch_that_is_cancelled_just_as_it_gets_the_connection_passes_i
 
 @pytest.mark.usefixtures("never_in_time")
 async def test_batches_that_wait_for_a_connection_that_is_lost_look_for_one_themselves(tmp_path: Path) -> None:
-    async with one_connection(tmp_path) as (engine, shuttle, _):
+    async with one_connection(tmp_path) as (engine, shuttle, taken):
         failing = asyncio.create_task(shuttle.run(Prepared(("SELECT * FROM no_such_table",)), BATCH))
         others = [asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(3)]
         with pytest.raises(sqlite3.OperationalError):
             await failing
         assert [len(await other) for other in others] == [2, 2, 2]
+        assert len(taken) == 2  # by the first of them, which hands it on
+
+
+@pytest.mark.usefixtures("never_in_time")
+async def test_a_connection_that_comes_to_a_cancelled_batch_goes_to_whoever_wants_one(tmp_path: Path) -> None:
+    async with one_connection(tmp_path) as (engine, shuttle, _):
+        await shuttle.run(statement_for(engine), BATCH)
+        first, second = (asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(2))
+        await first
+        with shuttle.wanted():
+            second.cancel()
+            await asyncio.wait({second})
+            assert second.cancelled()
+            await asyncio.sleep(0.1)
+            assert out_of(engine) == 0
+
+
+IS_FOR_READING = Prepared(("SELECT query_only FROM pragma_query_only WHERE ? <> ''",))
 
 
 async def test_what_is_read_to_be_written_travels_by_the_connection_that_writes(database: Database) -> None:
-    is_for_reading = Prepared(("SELECT query_only FROM pragma_query_only WHERE ? <> ''",))
-    assert [row[0] for row in await database.read_batch_to_write(is_for_reading, BATCH)] == [0]
-    assert [row[0] for row in await database.read_batch(is_for_reading, BATCH)] == [1]
+    assert [row[0] for row in await database.read_batch_to_write(IS_FOR_READING, BATCH)] == [0]
+    assert [row[0] for row in await database.read_batch(IS_FOR_READING, BATCH)] == [1]
+
+
+async def test_what_is_read_to_be_written_waits_for_no_transaction(database: Database) -> None:
+    async with asyncio.timeout(5), database.transaction():
+        assert [row[0] for row in await database.read_batch_to_write(IS_FOR_READING, BATCH)] == [1]
+        waiting = asyncio.create_task(database.write(sa.select(1)))
+        await asyncio.sleep(0)
+        assert [row[0] for row in await database.read_batch_to_write(IS_FOR_READING, BATCH)] == [1]
+    await waiting
+
+
+async def test_what_is_read_to_be_written_does_not_wait_for_another_processs_lock(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(sa.text("CREATE TABLE words (word TEXT)"))
+    write = Prepared(("INSERT INTO words SELECT ?",))
+    await database.write_batch(write, BATCH)
+    other = sqlite3.connect(database.file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(database.write_batch(write, BATCH))
+    await asyncio.sleep(0.01)
+    assert [row[0] for row in await database.read_batch_to_write(IS_FOR_READING, BATCH)] == [1]
+    assert not writing.done()
+    other.close()
+    await writing
 
 
 async def test_a_batch_that_cannot_be_sent_costs_no_connection(engine: AsyncEngine, shuttle: Shuttle) -> None:

@@ -52,7 +52,8 @@ class Database:
         self._writing = writing.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = reading.execution_options(isolation_level="AUTOCOMMIT")
         self._write_batches = Shuttle(writing, driver)
-        self._read_batches = self._write_batches if reading is writing else Shuttle(reading, driver)
+        self._readers = None if reading is writing else Shuttle(reading, driver)
+        self._read_batches = self._readers or self._write_batches
         self._is_closed = False
 
     @property
@@ -117,11 +118,13 @@ class Database:
         """Do the same for whoever is about to write those very rows.
 
         SQLite's connection that writes then has their pages in its memory, which those that read lose at each commit.
+        One that reads stands in for it where it is wanted for a transaction, or kept by another process's lock.
 
         Raises:
             StoreUnavailable: the database is out of reach.
         """
-        return await self.write_batch(statement, batch)
+        with self._reach():
+            return await self._write_batches.run(statement, batch, or_else=self._readers)
 
     async def write_batch(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
         """Run and commit one statement on the members of a batch and return the rows of its RETURNING.

@@ -22,6 +22,8 @@ from mfa_service.stores.sql.prepared import Member, Parameters, Prepared, Row
 # pool's says so (`wanted`) and waits for no longer than a batch.
 _OUT_S: Final = 0.25
 
+_PATIENCE_S: Final = 0.05  # several times what a batch takes; a lock of another process's takes ten times as long
+
 
 @dataclass(frozen=True, slots=True)
 class _Out:
@@ -48,7 +50,7 @@ class Shuttle:
     def __init__(self, engine: AsyncEngine, driver: Driver) -> None:
         self._engine = engine
         self._driver = driver
-        self._most = cast("QueuePool", engine.pool).size()
+        self._most = self._pool.size()
         self._kept: list[_Out] = []
         self._lent = 0  # connections that batches travel on, or wait for at the pool
         self._waiting: deque[asyncio.Future[_Out | None]] = deque()  # of batches, while all connections are lent
@@ -57,7 +59,9 @@ class Shuttle:
         self._wanted = 0
         self._is_closed = False
 
-    async def run(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
+    async def run(
+        self, statement: Prepared, batch: Sequence[Member], *, or_else: "Shuttle | None" = None
+    ) -> Sequence[Row]:
         """Run a statement and return its rows.
 
         A connection that no whole answer came from, as where the caller was cancelled, is not used again.
@@ -65,6 +69,8 @@ class Shuttle:
         Args:
             statement: compiled for the engine.
             batch: its members, 1 to 256.
+            or_else: runs it in place of this one where somebody who is no batch waits for a connection, or no batch
+                comes back with one soon.
 
         Raises:
             DBAPIError, TimeoutError: there is no connection to be had.
@@ -73,7 +79,9 @@ class Shuttle:
         """
         text, parameters = statement.bound(batch)
         loop = asyncio.get_running_loop()
-        out = await self._lend(loop)
+        out = await self._lend(loop, None if or_else is None else _PATIENCE_S)
+        if out is None:
+            return await cast("Shuttle", or_else).run(statement, batch)
         stays = False
         try:
             rows = await self._fetch(out, text, parameters)
@@ -99,16 +107,32 @@ class Shuttle:
         if self._putting_back:
             await asyncio.wait(self._putting_back)
 
-    async def _lend(self, loop: asyncio.AbstractEventLoop) -> _Out:
-        """Return a connection that is kept, or one that another batch comes back with, or one of the pool's."""
+    async def _lend(self, loop: asyncio.AbstractEventLoop, patience_s: float | None) -> _Out | None:
+        """Return a connection that is kept, or that another batch comes back with, or of the pool's.
+
+        Args:
+            loop: the running one.
+            patience_s: for how long to wait for another batch's, and not at all beside others; None: for any time.
+
+        Returns:
+            The connection; None where it would have taken too much patience.
+        """
+        if patience_s is not None and self._wanted:
+            return None
         out = self._next_kept()
         if out is None and self._lent >= self._most:
-            out = await self._handed_on(loop)
-            if out is not None:
-                return out
-        self._lent += 1
+            try:
+                out = await self._handed_on(loop, patience_s)
+            except TimeoutError:
+                return None
+        elif out is None and patience_s is not None and self._pool.checkedout() >= self._most:
+            return None  # somebody who is no batch has it
+        else:
+            self._lent += 1
         if out is not None:
-            return out
+            if self._is_good(out):
+                return out
+            out.pooled.invalidate()
         pool = self._engine.pool  # asked before the connection, which may be the last that a pool gives
         try:
             with self.wanted():
@@ -117,31 +141,42 @@ class Shuttle:
             self._return(None, loop)
             raise
 
-    async def _handed_on(self, loop: asyncio.AbstractEventLoop) -> _Out | None:
-        """Wait for a connection that is lent, which then counts as lent to the caller; None: it is not to be had."""
+    async def _handed_on(self, loop: asyncio.AbstractEventLoop, patience_s: float | None) -> _Out | None:
+        """Wait for a lent connection, or for its place where it is gone; it counts as lent all along.
+
+        Raises:
+            TimeoutError: it took longer than that.
+        """
         future: asyncio.Future[_Out | None] = loop.create_future()
         self._waiting.append(future)
+        timer = None if patience_s is None else loop.call_later(patience_s, _give_up, future)
         try:
             return await future
         except asyncio.CancelledError:
-            if not future.cancelled():  # it came in the same turn
-                out = future.result()
-                if out is not None:
-                    self._return(out, loop)
+            if not future.cancelled() and future.exception() is None:  # it came in the same turn
+                self._return(future.result(), loop)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def _return(self, out: _Out | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand a connection on to the batch that has waited longest, or keep it; None: it is gone, as all are told."""
+        """Hand a connection, or its place where it is gone, on to the batch that has waited longest, or keep it."""
         while self._waiting:
             future = self._waiting.popleft()
-            if not future.done():  # it may have been cancelled
+            if not future.done():  # else its batch is gone
                 future.set_result(out)
-                if out is not None:
-                    return
+                return
         self._lent -= 1
-        if out is not None:
+        if out is None:
+            return
+        if self._is_closed:
+            out.pooled.invalidate()
+        else:
             self._kept.append(out)
-            if self._timer is None:
+            if self._wanted:
+                self._put_back_kept(loop)
+            elif self._timer is None:
                 self._timer = loop.call_later(_OUT_S, self._put_back_kept, loop)
 
     async def _fetch(self, out: _Out, text: str, parameters: Parameters) -> Sequence[Row]:
@@ -178,18 +213,26 @@ class Shuttle:
     def _next_kept(self) -> _Out | None:
         while self._kept:
             out = self._kept.pop()
-            if not self._driver.is_closed(out.pooled.driver_connection):
+            if self._is_good(out):
                 return out
             out.pooled.invalidate()
         return None
 
+    @property
+    def _pool(self) -> QueuePool:
+        return cast("QueuePool", self._engine.pool)
+
+    def _is_good(self, out: _Out) -> bool:
+        return out.pool is self._engine.pool and not self._driver.is_closed(out.pooled.driver_connection)
+
     def _put_back_now(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()
             self._put_back_kept(asyncio.get_running_loop())
 
     def _put_back_kept(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         kept, self._kept = self._kept, []
         if kept:
             task = loop.create_task(_put_back(kept))
@@ -200,3 +243,8 @@ class Shuttle:
 async def _put_back(kept: Sequence[_Out]) -> None:
     for out in kept:
         await greenlet_spawn(out.pooled.close)
+
+
+def _give_up(future: "asyncio.Future[_Out | None]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
