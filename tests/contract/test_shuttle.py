@@ -203,15 +203,20 @@ async def test_batches_that_wait_for_a_connection_that_is_lost_look_for_one_them
 @pytest.mark.usefixtures("never_in_time")
 async def test_a_connection_that_comes_to_a_cancelled_batch_goes_to_whoever_wants_one(tmp_path: Path) -> None:
     async with one_connection(tmp_path) as (engine, shuttle, _):
+
+        async def run_and_want_it() -> None:
+            await shuttle.run(statement_for(engine), BATCH)
+            with shuttle.wanted():
+                second.cancel()
+                await asyncio.wait({second})
+                await asyncio.sleep(0.1)
+                assert out_of(engine) == 0
+
         await shuttle.run(statement_for(engine), BATCH)
-        first, second = (asyncio.create_task(shuttle.run(statement_for(engine), BATCH)) for _ in range(2))
+        first = asyncio.create_task(run_and_want_it())
+        second = asyncio.create_task(shuttle.run(statement_for(engine), BATCH))
         await first
-        with shuttle.wanted():
-            second.cancel()
-            await asyncio.wait({second})
-            assert second.cancelled()
-            await asyncio.sleep(0.1)
-            assert out_of(engine) == 0
+        assert second.cancelled()
 
 
 IS_FOR_READING = Prepared(("SELECT query_only FROM pragma_query_only WHERE ? <> ''",))
