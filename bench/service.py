@@ -50,7 +50,8 @@ def _run(
         [(arrangement, step) for step in rounds.steps(size, arrangement.connections)]
         for arrangement, rounds in here.items()
     ]
-    for arrangement, step in chain.from_iterable(chain.from_iterable(zip(*steps, strict=True)) for _ in range(turns)):
+    turn = [*chain.from_iterable(zip(*steps, strict=True))]
+    for arrangement, step in turn * turns:
         try:
             found = step.take()
         except UnexpectedAnswer as error:

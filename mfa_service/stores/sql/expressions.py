@@ -77,7 +77,7 @@ def batch_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) ->
             for place, (name, kind) in enumerate(columns.items())
         ]
     else:
-        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  it brings all drivers: 2 MiB for nothing
+        from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415  2 MiB, which a file does without
 
         parameter = sa.cast(sa.bindparam(BATCH, type_=sa.Text), JSONB)
         element = sa.func.jsonb_array_elements(parameter).column_valued("element")

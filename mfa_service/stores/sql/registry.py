@@ -1,6 +1,8 @@
 """The registry as a whole: devices, applications and keys in one database."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -15,6 +17,8 @@ from mfa_service.stores.sql.hold import Hold, hold_on
 from mfa_service.stores.sql.keys import SqlKeys
 from mfa_service.stores.sql.sealed_devices import SqlSealedDevices
 from mfa_service.stores.sql.urls import SQLITE, parse
+
+_Warnings: TypeAlias = Callable[[Database], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ async def open_registry(url: str, *, clock: Clock, limits: GuessingLimits) -> Re
         StoreUnavailable: the database is out of reach.
     """
     parsed = parse(url)
-    warnings_of = _no_warnings
+    warnings_of: _Warnings | None = None
     if parsed.drivername == SQLITE:
         database = sqlite.connect(parsed, clock=clock)
     else:
@@ -93,7 +97,7 @@ async def open_registry(url: str, *, clock: Clock, limits: GuessingLimits) -> Re
         warnings_of = postgresql.durability_warnings
     try:
         await database.read(sa.select(1))
-        warnings = await warnings_of(database)
+        warnings = [] if warnings_of is None else await warnings_of(database)
     except BaseException:
         await database.close()
         raise
@@ -105,8 +109,3 @@ async def open_registry(url: str, *, clock: Clock, limits: GuessingLimits) -> Re
         warnings=tuple(warnings),
         database=database,
     )
-
-
-async def _no_warnings(database: Database) -> list[str]:  # noqa: ARG001  as the other has it
-    """Return what keeps a file from promising that nothing acknowledged is lost."""
-    return []
