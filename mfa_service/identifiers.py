@@ -43,3 +43,8 @@ def auth_id(random_bytes: RandomBytes) -> str:
 def device_id(random_bytes: RandomBytes) -> str:
     """Return a new random device id: 32 lower-case hexadecimal digits."""
     return random_bytes(16).hex()
+
+
+def octets(identifier: str) -> bytes:
+    """Return the 16 octets of an id, of either kind, that was made here."""
+    return bytes.fromhex(identifier.replace("-", ""))

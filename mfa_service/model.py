@@ -150,6 +150,8 @@ class Challenge:
     """An open challenge as peeked at.
 
     Attributes:
+        auth_id: its id, as `identifiers` makes them.
+        device_id: the same of its device's.
         attempts: wrong codes given to it so far.
         taken_step: the time step of the right code given to it; None before that.
     """

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 REDIS_LIKE = ("fakeredis", "valkey", "sentinel", "cluster")
 DEPLOYMENTS = {"valkey": "valkey", "sentinel": "valkey_sentinel", "cluster": "valkey_cluster"}  # to fixtures
 DEADLINE_S = 0.8
+DEVICE_ID = "0b" * 16
 
 
 class Subject:
@@ -72,7 +73,7 @@ class Subject:
 def a_challenge(
     auth_id: str = "",
     application_id: str = "application",
-    device_id: str = "device",
+    device_id: str = DEVICE_ID,
     purpose: Purpose = Purpose.AUTHENTICATION,
 ) -> Challenge:
     return Challenge(auth_id or str(uuid.uuid4()), application_id, device_id, purpose)
@@ -127,7 +128,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
 @pytest.mark.parametrize("purpose", Purpose)
 async def test_a_challenge_is_peeked_at_as_it_was_opened(subject: Subject, purpose: Purpose) -> None:
-    challenge = a_challenge(purpose=purpose, application_id="an application: ü", device_id=str(uuid.uuid4()))
+    challenge = a_challenge(purpose=purpose, application_id="an application: ü", device_id=uuid.uuid4().hex)
     await subject.challenges.open(challenge, ttl_s=60)
     peeked = await subject.challenges.peek(challenge.auth_id, application_id="an application: ü", purpose=purpose)
     assert peeked == challenge

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,14 @@ from tests.contract.sql_stores import KEY, LIMITS, SHOP, sqlite_url
 
 SECRET = b"an authenticator's secret"
 PARAMETERS = TotpParameters()
+DEVICE_ID = "d1" * 16
+
+
+def auth_id_of(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+AUTH_ID, RIGHT, WRONG = auth_id_of("any"), auth_id_of("right"), auth_id_of("wrong")
 
 
 class Unsealed:
@@ -73,23 +82,25 @@ class Table:
 
     async def open_taken(self, step: int) -> None:
         """A challenge that noted a step which the row never accepted, as after an acceptance that was refused."""
-        await self.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION, taken_step=step), ttl_s=300)
+        await self.challenges.open(
+            Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION, taken_step=step), ttl_s=300
+        )
 
-    async def weigh(self, otp: str, auth_id: str = "a1") -> None:
+    async def weigh(self, otp: str, auth_id: str = AUTH_ID) -> None:
         challenge = await self.challenges.peek(auth_id, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
         await self.scale.weigh(challenge, await self.scale.device_of(challenge), otp)
 
     async def mistype_once(self) -> None:
         """Give a wrong code to a challenge, and a step later the right one."""
-        auth_id = f"at {self.step}"
-        await self.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+        auth_id = auth_id_of(f"at {self.step}")
+        await self.challenges.open(Challenge(auth_id, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
         with pytest.raises(WrongOtp):
             await self.weigh(self.wrong_code(), auth_id)
         self.clock.advance(PARAMETERS.period_s)
         await self.weigh(self.code(), auth_id)
 
     async def failures(self) -> int:
-        return (await self.devices.get("d1")).failures
+        return (await self.devices.get(DEVICE_ID)).failures
 
 
 @pytest.fixture
@@ -107,9 +118,9 @@ async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
         challenges=challenges, devices=registry.devices, sealing=Unsealed(), clock=clock, alerts=told, policy=policy
     )
     made = Table(clock, registry.devices, challenges, scale, told)
-    device = NewDevice("d1", Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret(KEY.id, SECRET), 1)
+    device = NewDevice(DEVICE_ID, Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret(KEY.id, SECRET), 1)
     await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
-    activation = Acceptance("d1", made.step - 10, "a0", clock.now_ms(), Purpose.ACTIVATION)
+    activation = Acceptance(DEVICE_ID, made.step - 10, auth_id_of("activation"), clock.now_ms(), Purpose.ACTIVATION)
     await registry.devices.accept(activation, clock_tolerance_ms=3_000)
     yield made
     await registry.close()
@@ -132,7 +143,7 @@ async def test_a_right_code_of_another_step_there_is_charged_like_a_wrong_one(ta
 async def test_such_a_challenge_tells_nothing_while_its_device_waits(table: Table) -> None:
     await table.open_taken(table.step)
     for _ in range(3):
-        await table.devices.charge("d1")
+        await table.devices.charge(DEVICE_ID)
     for code in (table.wrong_code(), table.code()):
         with pytest.raises(DeviceWaits):
             await table.weigh(code)
@@ -141,7 +152,7 @@ async def test_such_a_challenge_tells_nothing_while_its_device_waits(table: Tabl
 async def test_the_code_that_took_it_is_accepted_within_its_window(table: Table) -> None:
     await table.open_taken(table.step)
     await table.weigh(table.code())
-    assert (await table.devices.get("d1")).last_step == table.step
+    assert (await table.devices.get(DEVICE_ID)).last_step == table.step
 
 
 async def test_the_code_that_took_it_is_wrong_once_the_window_has_gone(table: Table) -> None:
@@ -165,7 +176,7 @@ async def test_a_taken_challenge_whose_code_was_accepted_takes_that_code_alone_w
 
 
 async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -> None:
-    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
     slow = _Behind(table.clock, 4_000)
     policy = CodePolicy(window_steps=1, clock_tolerance_ms=3_000, max_attempts=5)
     scale = CodeScale(
@@ -176,16 +187,16 @@ async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -
         alerts=table.told,
         policy=policy,
     )
-    challenge = await table.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    challenge = await table.challenges.peek(AUTH_ID, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
     with pytest.raises(ClockSkewed):
         await scale.weigh(challenge, await scale.device_of(challenge), table.code())
-    assert (await table.devices.get("d1")).last_step < table.step
+    assert (await table.devices.get(DEVICE_ID)).last_step < table.step
 
 
 async def test_a_settlement_that_is_none_of_the_known_ones_accepts_nothing(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
 
     async def settle(*_: object, **__: object) -> str:
         return "taken"
@@ -193,7 +204,7 @@ async def test_a_settlement_that_is_none_of_the_known_ones_accepts_nothing(
     monkeypatch.setattr(table.challenges, "settle", settle)
     with pytest.raises(AssertionError):
         await table.weigh(table.code())
-    assert (await table.devices.get("d1")).last_step < table.step
+    assert (await table.devices.get(DEVICE_ID)).last_step < table.step
 
 
 async def test_operators_are_told_of_the_twentieth_wrong_code_of_thirty_days_and_of_no_other_one(table: Table) -> None:
@@ -210,7 +221,7 @@ async def test_operators_are_told_of_the_twentieth_wrong_code_of_thirty_days_and
 
 async def compared_before_the_wait(table: Table, auth_id: str, otp: str, *, times: int) -> None:
     """Give a code to a new challenge so many times, as on workers that had read the device before it began to wait."""
-    await table.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    await table.challenges.open(Challenge(auth_id, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
     challenge = await table.challenges.peek(auth_id, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
     device = dataclasses.replace(await table.scale.device_of(challenge), locked_until_ms=0)
     for _ in range(times):
@@ -220,26 +231,26 @@ async def compared_before_the_wait(table: Table, auth_id: str, otp: str, *, time
 
 async def test_codes_that_a_wait_refused_leave_their_challenges_alike_right_or_wrong(table: Table) -> None:
     for _ in range(3):
-        await table.devices.charge("d1")
-    await compared_before_the_wait(table, "right", table.code(), times=5)
-    await compared_before_the_wait(table, "wrong", table.wrong_code(), times=5)
-    for auth_id in ("right", "wrong"):
+        await table.devices.charge(DEVICE_ID)
+    await compared_before_the_wait(table, RIGHT, table.code(), times=5)
+    await compared_before_the_wait(table, WRONG, table.wrong_code(), times=5)
+    for auth_id in (RIGHT, WRONG):
         with pytest.raises(ChallengeSpent):
             await table.weigh(table.wrong_code(), auth_id)
 
 
 async def test_a_used_code_does_not_tell_which_of_the_refused_ones_was_right(table: Table) -> None:
-    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
     used = table.code()
     await table.weigh(used)
     for _ in range(3):
-        await table.devices.charge("d1")
-    await compared_before_the_wait(table, "right", table.code(+1), times=1)
-    await compared_before_the_wait(table, "wrong", table.wrong_code(), times=1)
+        await table.devices.charge(DEVICE_ID)
+    await compared_before_the_wait(table, RIGHT, table.code(+1), times=1)
+    await compared_before_the_wait(table, WRONG, table.wrong_code(), times=1)
     failures = await table.failures()
-    row = await table.devices.get("d1")
+    row = await table.devices.get(DEVICE_ID)
     table.clock.advance((row.locked_until_ms - row.read_at_ms) / 1000)
-    for auth_id in ("right", "wrong"):
+    for auth_id in (RIGHT, WRONG):
         with pytest.raises(UsedOtp):
             await table.weigh(used, auth_id)
     assert await table.failures() == failures
@@ -248,7 +259,7 @@ async def test_a_used_code_does_not_tell_which_of_the_refused_ones_was_right(tab
 async def test_a_right_code_whose_acceptance_was_lost_is_counted_and_may_be_sent_again(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await table.challenges.open(Challenge("a1", SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+    await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
 
     async def breaks(*_: object, **__: object) -> None:
         raise StoreUnavailable
@@ -257,18 +268,18 @@ async def test_a_right_code_whose_acceptance_was_lost_is_counted_and_may_be_sent
         patch.setattr(table.devices, "accept", breaks)
         with pytest.raises(StoreUnavailable):
             await table.weigh(table.code())
-    challenge = await table.challenges.peek("a1", application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
+    challenge = await table.challenges.peek(AUTH_ID, application_id=SHOP.id, purpose=Purpose.AUTHENTICATION)
     assert challenge.attempts == 1
     await table.weigh(table.code())
-    assert (await table.devices.get("d1")).last_step == table.step
+    assert (await table.devices.get(DEVICE_ID)).last_step == table.step
 
 
 async def test_of_guesses_at_once_none_is_compared_behind_the_one_that_makes_the_device_wait(table: Table) -> None:
     for _ in range(2):
-        await table.devices.charge("d1")
-    opened = [f"guess {number}" for number in range(50)]
+        await table.devices.charge(DEVICE_ID)
+    opened = [auth_id_of(f"guess {number}") for number in range(50)]
     for auth_id in opened:
-        await table.challenges.open(Challenge(auth_id, SHOP.id, "d1", Purpose.AUTHENTICATION), ttl_s=300)
+        await table.challenges.open(Challenge(auth_id, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
     outcomes = await asyncio.gather(
         *(table.weigh(table.wrong_code(), auth_id) for auth_id in opened), return_exceptions=True
     )
