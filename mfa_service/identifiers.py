@@ -5,6 +5,7 @@ from typing import Final
 from mfa_service.ports import RandomBytes
 
 _BLOCK_BYTES: Final = 4_096
+_ID_BYTES: Final = 16
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
@@ -36,15 +37,22 @@ class BlockwiseRandomBytes:
 
 def auth_id(random_bytes: RandomBytes) -> str:
     """Return a new random challenge id: a version 4 UUID in lower-case canonical form (RFC 9562 §5.4)."""
-    text = random_bytes(16).hex()
+    text = random_bytes(_ID_BYTES).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def device_id(random_bytes: RandomBytes) -> str:
     """Return a new random device id: 32 lower-case hexadecimal digits."""
-    return random_bytes(16).hex()
+    return random_bytes(_ID_BYTES).hex()
 
 
 def octets(identifier: str) -> bytes:
-    """Return the 16 octets of an id, of either kind, that was made here."""
-    return bytes.fromhex(identifier.replace("-", ""))
+    """Return the 16 octets of an id, of either kind.
+
+    Raises:
+        ValueError: it has not as many, or other digits.
+    """
+    found = bytes.fromhex(identifier.replace("-", ""))
+    if len(found) != _ID_BYTES:
+        raise ValueError("no id")
+    return found

@@ -50,12 +50,15 @@ class MemoryChallenges:
 
         Raises:
             StoreUnavailable: there is one of this id, or no more fit.
+            ValueError: the device's id is not of the form in which it would be peeked at.
         """
         now_s = self._now_s()
         self._sweep(now_s, _SWEPT_PER_OPENING)
         if self._count >= self._capacity:
             raise StoreUnavailable("too many open challenges")
-        octets = identifiers.octets(challenge.auth_id)
+        octets, device = identifiers.octets(challenge.auth_id), identifiers.octets(challenge.device_id)
+        if device.hex() != challenge.device_id:
+            raise ValueError("no device's id")
         if self._find(octets) is not None:
             self._sweep(now_s, self._capacity)  # if it has expired, it goes: no id stands in a table twice
             if self._find(octets) is not None:
@@ -68,7 +71,6 @@ class MemoryChallenges:
             table = self._tables[ttl_s] = ExpiringRecords(_RECORD.size)
         taken_step = _NOT_TAKEN if challenge.taken_step is None else challenge.taken_step
         purpose = _PURPOSES.index(challenge.purpose)
-        device = identifiers.octets(challenge.device_id)
         table.add(_pack(octets, now_s + ttl_s, taken_step, challenge.attempts, application, purpose, device))
         self._count += 1
 

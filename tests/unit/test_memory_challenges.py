@@ -136,6 +136,17 @@ async def test_a_challenge_is_kept_whole_and_settled_beside_others_that_begin_al
         assert peeked == dataclasses.replace(one, attempts=3 if number % 5 else 4)
 
 
+@pytest.mark.parametrize(
+    "device_id",
+    ["", "d1", "0b" * 15, "0b" * 17, "0B" * 16, "g" * 32, "b8f93576-2e88-4b1d-98ae-450c6c11bc97", "0b " * 16],
+)
+async def test_no_challenge_is_opened_that_would_name_its_device_otherwise(device_id: str) -> None:
+    challenges = MemoryChallenges(ManualClock())
+    with pytest.raises(ValueError, match=r"id|hex"):
+        await challenges.open(Challenge(auth_id_of(1), "application", device_id, Purpose.AUTHENTICATION), ttl_s=60)
+    assert not await is_there(challenges, 1)
+
+
 async def test_of_challenges_that_begin_alike_each_expires_at_its_own_time() -> None:
     clock = ManualClock()
     challenges = MemoryChallenges(clock, capacity=10)
