@@ -1,6 +1,5 @@
-"""A database and the two ways to run statements on it, and what counts as its being out of reach."""
+"""A database and the two ways to run statements on it."""
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -15,26 +14,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mfa_service.errors import RowLocked, StoreUnavailable
-from mfa_service.stores.sql import prepared
+from mfa_service.errors import StoreUnavailable
+from mfa_service.stores.sql import faults, prepared
 from mfa_service.stores.sql.driver import Driver
 from mfa_service.stores.sql.prepared import Member, Prepared, Row
 from mfa_service.stores.sql.shuttle import Shuttle
 
 Seen = TypeVar("Seen")
-
-# SQLSTATE classes and codes (PostgreSQL, appendix A) of a server that cannot answer now: connection, access, deadlock,
-# no such database, out of resources, no lock, cancelled or shutting down, system, internal, turned into a standby, a
-# transaction that was idle for too long.
-_OUT_OF_REACH = ("08", "28", "40", "3D", "53", "55P03", "57", "58", "XX", "25006", "25P03")
-
-# Breaches of a constraint and unfit data: as SQLAlchemy sorts them, SQLite, and asyncpg before it sends anything.
-_UNFIT = (sa.exc.IntegrityError, sa.exc.DataError, sqlite3.IntegrityError, sqlite3.DataError, ValueError)
-
-_LOCKED = "55P03"
-_FOREIGN_KEY = "23503"
-_SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-_SQLITE_FOREIGN_KEY = "SQLITE_CONSTRAINT_FOREIGNKEY"
 
 
 class Database:
@@ -97,7 +83,7 @@ class Database:
             RowLocked: somebody else holds a row, or the SQLite file.
             StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
         """
-        with self._reach(), _telling_busy():
+        with self._reach(), faults.telling_busy():
             async with _taken(self._writing.connect(), self._write_batches) as connection:
                 return (await connection.execute(statement, parameters)).all()
 
@@ -167,14 +153,14 @@ class Database:
             await self._reading.dispose()
 
     def reaching(self) -> AbstractContextManager[None]:
-        """Turn whatever this database out of reach raises into `StoreUnavailable`, as `reaching` says."""
-        return reaching(self._driver)
+        """Turn whatever this database out of reach raises into `StoreUnavailable`, as `faults.reaching` says."""
+        return faults.reaching(self._driver)
 
     @contextmanager
     def _reach(self) -> Iterator[None]:
         if self._is_closed:
             raise StoreUnavailable("the registry is closed")
-        with reaching(self._driver):
+        with faults.reaching(self._driver):
             yield
 
 
@@ -196,60 +182,3 @@ async def begin(connection: AsyncConnection) -> None:
     """
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def reaching(driver: Driver) -> Iterator[None]:
-    """Turn whatever a database out of reach raises into `StoreUnavailable`.
-
-    Breaches of a constraint, unfit data and wrong statements stay what they are: they belong to one caller.
-
-    Args:
-        driver: of the database.
-    """
-    try:
-        yield
-    except driver.errors as error:
-        if not _is_out_of_reach(error):
-            raise
-        # A driver's text may repeat a row or a statement: only the kind of error is told.
-        kind = RowLocked if _sqlstate(error) == _LOCKED else StoreUnavailable
-        raise kind(f"database: {type(_original(error)).__name__} {_sqlstate(error)}".rstrip()) from None
-    except (sa.exc.TimeoutError, OSError) as error:  # of the pool; of the network, a deadline included
-        raise StoreUnavailable(f"database: {type(error).__name__}") from None
-
-
-def is_missing_parent(error: sa.exc.IntegrityError) -> bool:
-    """Whether a row was refused for naming another row that is not there, or one kept from going for being named."""
-    return _sqlstate(error) == _FOREIGN_KEY or getattr(error.orig, "sqlite_errorname", "") == _SQLITE_FOREIGN_KEY
-
-
-@contextmanager
-def _telling_busy() -> Iterator[None]:
-    """Have an SQLite file that somebody else writes to count as a locked row: it may be tried again.
-
-    Not for batches, whose members would each wait for it in turn.
-    """
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        if getattr(error.orig, "sqlite_errorname", "").startswith(_SQLITE_BUSY):
-            raise RowLocked("database: another process writes to it") from None
-        raise
-
-
-def _is_out_of_reach(error: Exception) -> bool:
-    """Sort by SQLSTATE; SQLite has none, and all but constraints is the file's or the connection's fault."""
-    if isinstance(error, _UNFIT):
-        return False
-    state = _sqlstate(error)
-    return not state or state.startswith(_OUT_OF_REACH)
-
-
-def _sqlstate(error: Exception) -> str:
-    return getattr(_original(error), "sqlstate", None) or ""
-
-
-def _original(error: Exception) -> BaseException:
-    """Return the driver's own error, where SQLAlchemy has wrapped it."""
-    return error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error

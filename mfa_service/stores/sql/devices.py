@@ -22,8 +22,9 @@ from mfa_service.model import (
 from mfa_service.ports import NotAccepted, NotCharged
 from mfa_service.stores.batching import Batcher, Missing
 from mfa_service.stores.sql import statements
-from mfa_service.stores.sql.database import Database, is_missing_parent
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import now_ms
+from mfa_service.stores.sql.faults import is_missing_parent
 from mfa_service.stores.sql.rows import credential_of, device_of, standing_of
 from mfa_service.stores.sql.tables import applications, devices
 from mfa_service.stores.sql.turns import Turns

@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mfa_service.errors import RowLocked, SchemaStale
 from mfa_service.stores.sql import sqlite, urls
-from mfa_service.stores.sql.database import Database, begin, reaching
+from mfa_service.stores.sql.database import Database, begin
 from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.faults import reaching
 
 HEAD = "0003"
 """The revision that this version was made with."""

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from mfa_service.errors import KeyRetired
 from mfa_service.model import Owner, Resealed, SealedDevice, SealedSecret
-from mfa_service.stores.sql.database import Database, is_missing_parent
+from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import BATCH, batch_rows, octets
+from mfa_service.stores.sql.faults import is_missing_parent
 from mfa_service.stores.sql.rows import parameters_of
 from mfa_service.stores.sql.statements import locked
 from mfa_service.stores.sql.tables import devices
