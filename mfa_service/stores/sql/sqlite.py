@@ -31,10 +31,7 @@ _DURABLE = (
 )
 # One that writes keeps its pages over its commits: 4 MB hold the inner pages of a million devices' table and indexes.
 _WRITING = "PRAGMA cache_size = -4000"
-_READING = (
-    "PRAGMA query_only = ON",
-    "PRAGMA cache_size = -1000",  # half of the default: it is lost at each commit of another connection
-)
+_READING = "PRAGMA query_only = ON"
 
 
 def connect(url: sa.URL, *, clock: Clock) -> Database:
@@ -94,7 +91,7 @@ def _make_durable(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> N
 
 
 def _ready_to_read(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    _run(connection, *_READING)
+    _run(connection, _READING)
 
 
 def _ready_to_write(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
