@@ -1,10 +1,11 @@
-"""Records of one size that are kept equally long, in little more memory than their octets take."""
+"""Records of one size that are kept for a time, in little more memory than their octets take."""
 
 from struct import Struct
 from typing import Final
 
 ID_BYTES: Final = 16
 _DEADLINE: Final = Struct("<d")
+_TIME_TO_LIVE_AT: Final = ID_BYTES + _DEADLINE.size
 _BUCKET_NUMBER_BYTES: Final = 2
 _BUCKETS: Final = 1 << 8 * _BUCKET_NUMBER_BYTES
 
@@ -12,55 +13,75 @@ _unpack_deadline = _DEADLINE.unpack_from
 
 
 class ExpiringRecords:
-    """A hash table of records, and the order in which they expire.
+    """A hash table of records, and the orders in which they expire.
 
     A dictionary of objects takes three times as much. Here a bucket is one object: its records one behind the other, in
-    the order in which they came. So the one that expires next is the first in the first bucket of the order.
+    the order in which they came. So of those that live equally long, the one that expires next is the first of them in
+    the first bucket of their order.
 
     Args:
-        record_bytes: the size of each: a random id of 16 octets, the deadline as a little-endian double, in the rising
-            seconds of whoever keeps it, and what else there is to keep.
+        record_bytes: the size of each: its random id of 16 octets; its deadline as a little-endian double, in the
+            rising seconds of whoever keeps it; the number of its time to live; and what else there is to keep.
     """
 
     def __init__(self, record_bytes: int) -> None:
         self._record_bytes = record_bytes
         self._buckets = [b""] * _BUCKETS
-        self._order = bytearray()  # for each record the number of its bucket, which is how its id begins
+        self._numbers: dict[float, int] = {}
+        self._orders: list[bytearray] = []  # for each record the number of its bucket, which is how its id begins
+
+    def number_of(self, ttl_s: float) -> int:
+        """Return the number of a time to live, of which there may be 256."""
+        number = self._numbers.get(ttl_s)
+        if number is None:
+            number = self._numbers[ttl_s] = len(self._orders)
+            self._orders.append(bytearray())
+        return number
 
     def add(self, record: bytes) -> None:
-        """Keep a record whose id is not there, and whose deadline is none before those of the others."""
+        """Keep a record whose id is not there, and whose deadline is none before those of others that live as long."""
         self._buckets[record[0] << 8 | record[1]] += record
-        self._order += record[:_BUCKET_NUMBER_BYTES]
+        self._orders[record[_TIME_TO_LIVE_AT]] += record[:_BUCKET_NUMBER_BYTES]
 
-    def get(self, octets: bytes) -> bytes | None:
-        """Return the record of an id, whether it has expired or not; None: it is not kept."""
+    def find(self, octets: bytes) -> tuple[bytes, int]:
+        """Return what holds the record of an id, expired or not, and where that begins in it: at -1 if it is not kept.
+
+        Args:
+            octets: the id.
+        """
         bucket = self._buckets[octets[0] << 8 | octets[1]]
-        at = self._find(bucket, octets)
-        return None if at < 0 else bucket[at : at + self._record_bytes]
+        at, size = bucket.find(octets), self._record_bytes
+        while at % size and at > 0:  # the same octets by chance, or by somebody's will, but no id
+            at = bucket.find(octets, at + 1)
+        return bucket, at
 
-    def replace(self, record: bytes) -> None:
-        """Put a record in the place of the one of the same id and deadline, which is kept."""
-        number = record[0] << 8 | record[1]
-        bucket = self._buckets[number]
-        at = self._find(bucket, record[:ID_BYTES])
-        self._buckets[number] = bucket[:at] + record + bucket[at + self._record_bytes :]
+    def overwrite(self, bucket: bytes, at: int, octets: bytes) -> None:
+        """Change some of a record's octets behind its time to live.
 
-    def sweep(self, now_s: float) -> bool:
-        """Clear away the record that expires next, if it has expired; tell whether it had."""
-        order = self._order
-        if not order:
+        Args:
+            bucket: as `find` returned it, before anything else was changed.
+            at: where in it they begin.
+            octets: what is to stand there.
+        """
+        self._buckets[bucket[0] << 8 | bucket[1]] = bucket[:at] + octets + bucket[at + len(octets) :]
+
+    def sweep(self, now_s: float, most: int) -> int:
+        """Clear away so many expired records at most, and return how many it were."""
+        swept = 0
+        for number, order in enumerate(self._orders):
+            while swept < most and order and self._sweep_first(number, order, now_s):
+                swept += 1
+        return swept
+
+    def _sweep_first(self, number: int, order: bytearray, now_s: float) -> bool:
+        """Clear away the record that expires next of those that live equally long, if it has expired."""
+        place, size = order[0] << 8 | order[1], self._record_bytes
+        bucket = self._buckets[place]
+        at = 0
+        while bucket[at + _TIME_TO_LIVE_AT] != number:
+            at += size
+        if _unpack_deadline(bucket, at + ID_BYTES)[0] > now_s:
             return False
-        number = order[0] << 8 | order[1]
-        bucket = self._buckets[number]
-        if _unpack_deadline(bucket, ID_BYTES)[0] > now_s:
-            return False
-        self._buckets[number] = bucket[self._record_bytes :]
+        self._buckets[place] = bucket[:at] + bucket[at + size :]
         del order[:_BUCKET_NUMBER_BYTES]
         return True
-
-    def _find(self, bucket: bytes, octets: bytes) -> int:
-        """Return where the record of an id begins, or -1."""
-        at = bucket.find(octets)
-        while at > 0 and at % self._record_bytes:  # the same octets by chance, or by somebody's will, but no id
-            at = bucket.find(octets, at + 1)
-        return at

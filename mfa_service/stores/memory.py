@@ -6,18 +6,19 @@ from mfa_service import identifiers
 from mfa_service.errors import ChallengeNotFound, ChallengeSpent, StoreUnavailable
 from mfa_service.model import Challenge, Purpose, Settlement, Verdict
 from mfa_service.ports import Clock
-from mfa_service.stores.expiring import ExpiringRecords
+from mfa_service.stores.expiring import ID_BYTES, ExpiringRecords
 
 # Each opening clears away this many expired challenges at most, so that none of them pays for a whole burst.
 _SWEPT_PER_OPENING = 4
 
-# There may be hundreds of thousands of challenges, so each is packed: its id, its deadline in rising time, the taken
-# step or `_NOT_TAKEN`, the attempts, the application's number in its store, the purpose's place in `_PURPOSES`, and the
-# device's id. The progress is what settling changes of it.
-_RECORD = Struct("<16sdqIIB16s")
-_PROGRESS = Struct("<dqI")  # the deadline, the taken step, the attempts
-_PROGRESS_AT = 16
-_AFTER_PROGRESS = _PROGRESS_AT + _PROGRESS.size
+# There may be hundreds of thousands of challenges, so each is packed: its id; its deadline in rising time; the number
+# of its time to live; the taken step or `_NOT_TAKEN`, and the attempts, which settling changes; the number of the
+# application in its store; the place of the purpose in `_PURPOSES`; and the id of the device.
+_RECORD = Struct("<16sdBqIIB16s")
+_BEHIND_ID = Struct("<dBqIIB16s")
+_DEADLINE_AND_PROGRESS = Struct("<dBqI")
+_PROGRESS = Struct("<qI")
+_PROGRESS_AT = ID_BYTES + _DEADLINE_AND_PROGRESS.size - _PROGRESS.size
 
 _NOT_TAKEN = -1  # no time step: those before the epoch do not exist
 _PURPOSES = tuple(Purpose)
@@ -26,12 +27,12 @@ _PURPOSES = tuple(Purpose)
 _WRONG, _USED, _MATCH = Verdict.WRONG, Verdict.USED, Verdict.MATCH
 _TAKEN, _REPEAT, _MISMATCH = Settlement.TAKEN, Settlement.REPEAT, Settlement.MISMATCH
 _COUNTED, _COUNTED_AS_LAST = Settlement.WRONG, Settlement.LAST_WRONG
-_pack, _unpack = _RECORD.pack, _RECORD.unpack
-_pack_progress, _unpack_progress = _PROGRESS.pack, _PROGRESS.unpack_from
+_pack, _unpack = _RECORD.pack, _BEHIND_ID.unpack_from
+_pack_progress, _unpack_progress = _PROGRESS.pack, _DEADLINE_AND_PROGRESS.unpack_from
 
 
 class MemoryChallenges:
-    """`Challenges` in tables of records, atomic because no method of it awaits anything.
+    """`Challenges` in a table of records, atomic because no method of it awaits anything.
 
     Args:
         clock: tells when a challenge expires, by its rising time.
@@ -42,7 +43,7 @@ class MemoryChallenges:
         self._now_s = clock.monotonic_s
         self._capacity = capacity
         self._count = 0
-        self._tables: dict[int, ExpiringRecords] = {}  # by time to live
+        self._records = ExpiringRecords(_RECORD.size)
         self._applications: dict[str, int] = {}  # the number of each that has opened a challenge
 
     async def open(self, challenge: Challenge, *, ttl_s: int) -> None:
@@ -53,33 +54,33 @@ class MemoryChallenges:
             ValueError: the device's id is not of the form in which it would be peeked at.
         """
         now_s = self._now_s()
-        self._sweep(now_s, _SWEPT_PER_OPENING)
+        self._count -= self._records.sweep(now_s, _SWEPT_PER_OPENING)
         if self._count >= self._capacity:
             raise StoreUnavailable("too many open challenges")
         octets, device = identifiers.octets(challenge.auth_id), identifiers.octets(challenge.device_id)
         if device.hex() != challenge.device_id:
             raise ValueError("no device's id")
-        if self._find(octets) is not None:
-            self._sweep(now_s, self._capacity)  # if it has expired, it goes: no id stands in a table twice
-            if self._find(octets) is not None:
+        if self._records.find(octets)[1] >= 0:
+            self._count -= self._records.sweep(now_s, self._capacity)  # if it has expired, it goes
+            if self._records.find(octets)[1] >= 0:
                 raise StoreUnavailable("a challenge of this id is open")
         application = self._applications.get(challenge.application_id)
         if application is None:
             application = self._applications[challenge.application_id] = len(self._applications)
-        table = self._tables.get(ttl_s)
-        if table is None:
-            table = self._tables[ttl_s] = ExpiringRecords(_RECORD.size)
+        time_to_live = self._records.number_of(ttl_s)
         taken_step = _NOT_TAKEN if challenge.taken_step is None else challenge.taken_step
         purpose = _PURPOSES.index(challenge.purpose)
-        table.add(_pack(octets, now_s + ttl_s, taken_step, challenge.attempts, application, purpose, device))
+        self._records.add(
+            _pack(octets, now_s + ttl_s, time_to_live, taken_step, challenge.attempts, application, purpose, device)
+        )
         self._count += 1
 
     async def peek(self, auth_id: str, *, application_id: str, purpose: Purpose) -> Challenge:
         """Return a challenge unchanged, as the port says."""
-        found = self._find(identifiers.octets(auth_id))
-        if found is None:
+        bucket, at = self._records.find(identifiers.octets(auth_id))
+        if at < 0:
             raise ChallengeNotFound
-        _, deadline_s, taken_step, attempts, application, place, device = _unpack(found[1])
+        deadline_s, _, taken_step, attempts, application, place, device = _unpack(bucket, at + ID_BYTES)
         if deadline_s <= self._now_s():
             raise ChallengeNotFound
         if _PURPOSES[place] is not purpose or self._applications.get(application_id) != application:
@@ -89,11 +90,10 @@ class MemoryChallenges:
 
     async def settle(self, auth_id: str, verdict: Verdict, *, step: int | None, max_attempts: int) -> Settlement:
         """Put a verdict on record, as the port says."""
-        found = self._find(identifiers.octets(auth_id))
-        if found is None:
+        bucket, at = self._records.find(identifiers.octets(auth_id))
+        if at < 0:
             raise ChallengeNotFound
-        table, record = found
-        deadline_s, taken_step, attempts = _unpack_progress(record, _PROGRESS_AT)
+        deadline_s, _, taken_step, attempts = _unpack_progress(bucket, at + ID_BYTES)
         if deadline_s <= self._now_s():
             raise ChallengeNotFound
         if attempts >= max_attempts:
@@ -104,14 +104,13 @@ class MemoryChallenges:
         if verdict is _USED:
             return Settlement.USED
         if not taken and verdict is _MATCH:
-            progress = _pack_progress(deadline_s, step, attempts)
-            settlement = _TAKEN
-        else:
-            attempts += 1
-            progress = _pack_progress(deadline_s, taken_step, attempts)
-            settlement = _MISMATCH if taken else _COUNTED if attempts < max_attempts else _COUNTED_AS_LAST
-        table.replace(record[:_PROGRESS_AT] + progress + record[_AFTER_PROGRESS:])
-        return settlement
+            self._records.overwrite(bucket, at + _PROGRESS_AT, _pack_progress(step, attempts))
+            return _TAKEN
+        attempts += 1
+        self._records.overwrite(bucket, at + _PROGRESS_AT, _pack_progress(taken_step, attempts))
+        if taken:
+            return _MISMATCH
+        return _COUNTED if attempts < max_attempts else _COUNTED_AS_LAST
 
     async def ping(self) -> None:
         """Return at once: this store is always within reach."""
@@ -119,21 +118,5 @@ class MemoryChallenges:
     async def close(self) -> None:
         """Forget every challenge."""
         self._count = 0
-        self._tables.clear()
+        self._records = ExpiringRecords(_RECORD.size)
         self._applications.clear()
-
-    def _find(self, octets: bytes) -> tuple[ExpiringRecords, bytes] | None:
-        """Return the record of an id, expired or not, and the table that it is in."""
-        for table in self._tables.values():
-            record = table.get(octets)
-            if record is not None:
-                return table, record
-        return None
-
-    def _sweep(self, now_s: float, most: int) -> None:
-        """Clear away so many expired challenges at most, and where it is full, as many as it takes to fit one more."""
-        swept = 0
-        for table in self._tables.values():
-            while (swept < most or self._count >= self._capacity) and table.sweep(now_s):
-                self._count -= 1
-                swept += 1
