@@ -1,8 +1,12 @@
 """What binds a sealed secret to the row that holds it: associated data (AES-GCM, NIST SP 800-38D §5.2.1.1)."""
 
 from functools import lru_cache
+from struct import Struct
+from typing import Final
 
 from mfa_service.model import KeyPurpose, Owner, TotpParameters
+
+_length: Final = Struct(">I").pack
 
 
 def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> bytes:
@@ -16,11 +20,15 @@ def device_context(device_id: str, owner: Owner, parameters: TotpParameters) -> 
     Returns:
         Application, user, device id, algorithm, digits and period, each behind its length in four bytes.
     """
+    application, user, device = owner.application_id.encode(), owner.user_name.encode(), device_id.encode()
     return b"".join(
         (
-            _part(owner.application_id),
-            _part(owner.user_name),
-            _part(device_id),
+            _length(len(application)),
+            application,
+            _length(len(user)),
+            user,
+            _length(len(device)),
+            device,
             _of_parameters(parameters.algorithm, parameters.digits, parameters.period_s),
         )
     )
@@ -53,4 +61,4 @@ def _joined(*parts: str) -> bytes:
 
 def _part(text: str) -> bytes:
     encoded = text.encode()
-    return len(encoded).to_bytes(4, "big") + encoded
+    return _length(len(encoded)) + encoded
