@@ -57,8 +57,7 @@ def configure(
     lines = Lines(stream, kept_back_s=requests_kept_back_s)
 
     def now() -> str:
-        unix_s, ms = divmod(now_ms(), 1000)
-        return f"{_to_the_second(unix_s)}.{ms:03d}Z"
+        return _to_the_millisecond(now_ms())
 
     def in_order(_logger: object, _method: str, event: Event) -> Event:
         head = {"timestamp": now(), "level": event.pop("level"), "event": event.pop("event")}
@@ -126,6 +125,12 @@ def _with_trace_id(_logger: object, _method: str, event: Event) -> Event:
 
 def _presentable(_logger: object, _method: str, event: Event) -> Event:
     return {str(name): presentable(str(name), value) for name, value in event.items()}
+
+
+@lru_cache(maxsize=1)  # at many requests a second several lines are of one millisecond
+def _to_the_millisecond(unix_ms: int) -> str:
+    unix_s, ms = divmod(unix_ms, 1000)
+    return f"{_to_the_second(unix_s)}.{ms:03d}Z"
 
 
 @lru_cache(maxsize=1)
