@@ -5,9 +5,8 @@ loop, so a lone caller waits for nobody and callers of the same turn share one t
 """
 
 import asyncio
-import contextlib
 import contextvars
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Generic, cast
 
@@ -122,18 +121,32 @@ class Batcher(Generic[Item, Result]):
         return []
 
     async def _carry_out(self, batch: Sequence[Member[Item, Result]], loop: asyncio.AbstractEventLoop) -> None:
-        with self._deadline(batch, loop):
-            try:
-                items = list(map(_item, batch))
-                keys = self._keys(items)
-                self._answer(batch, keys, await self._send(list(dict(zip(keys, items, strict=True)).values())))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
-                if self._is_lost(error):
-                    _refuse(batch, "the store is out of reach", error)
-                elif len(batch) == 1:
-                    _fail(batch[0], error)
-                elif not self._overdue:
-                    await self._carry_out_singly(batch)
+        """Carry a batch out within its deadline, whose passing ends it and not the task."""
+        task = cast("asyncio.Task[None]", self._task)
+        self._timer = loop.call_later(self._deadline_s, self._pass_deadline, batch, task, loop)
+        try:
+            await self._attempt(batch)
+        except asyncio.CancelledError:
+            if not self._overdue or task.cancelling() > 1:
+                raise
+        finally:
+            self._timer.cancel()
+            if self._overdue:
+                self._overdue = False
+                task.uncancel()
+
+    async def _attempt(self, batch: Sequence[Member[Item, Result]]) -> None:
+        try:
+            items = list(map(_item, batch))
+            keys = self._keys(items)
+            self._answer(batch, keys, await self._send(list(dict(zip(keys, items, strict=True)).values())))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
+            if self._is_lost(error):
+                _refuse(batch, "the store is out of reach", error)
+            elif len(batch) == 1:
+                _fail(batch[0], error)
+            elif not self._overdue:
+                await self._carry_out_singly(batch)
 
     async def _carry_out_singly(self, batch: Sequence[Member[Item, Result]]) -> None:
         """Find out whose item it was that made a batch fail, within what is left of the batch's deadline."""
@@ -168,21 +181,6 @@ class Batcher(Generic[Item, Result]):
                 _fail(member, Missing() if self._missing is None else self._missing(member[0]))
             except asyncio.InvalidStateError:  # its caller is gone
                 pass
-
-    @contextlib.contextmanager
-    def _deadline(self, batch: Sequence[Member[Item, Result]], loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        task = cast("asyncio.Task[None]", self._task)
-        self._timer = loop.call_later(self._deadline_s, self._pass_deadline, batch, task, loop)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not self._overdue or task.cancelling() > 1:
-                raise
-        finally:
-            self._timer.cancel()
-            if self._overdue:
-                self._overdue = False
-                task.uncancel()
 
     def _pass_deadline(
         self, batch: Sequence[Member[Item, Result]], task: asyncio.Task[None], loop: asyncio.AbstractEventLoop

@@ -1,12 +1,10 @@
 """A database and the two ways to run statements on it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
 )
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from mfa_service.errors import StoreUnavailable
 from mfa_service.stores.sql import faults, prepared
 from mfa_service.stores.sql.driver import Driver
+from mfa_service.stores.sql.faults import Reaching
 from mfa_service.stores.sql.prepared import Member, Prepared, Row
 from mfa_service.stores.sql.shuttle import Shuttle
 
@@ -30,10 +29,13 @@ class Database:
         writing: connections that write; SQLite has one.
         reading: connections that read; the same ones on PostgreSQL.
         driver: of both.
+
+    Attributes:
+        reaching: turns, within a block, whatever this database out of reach raises into `StoreUnavailable`.
     """
 
     def __init__(self, writing: AsyncEngine, reading: AsyncEngine, driver: Driver) -> None:
-        self._driver = driver
+        self.reaching = Reaching(driver)
         self._transactional = writing
         self._writing = writing.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = reading.execution_options(isolation_level="AUTOCOMMIT")
@@ -146,22 +148,16 @@ class Database:
     async def close(self) -> None:
         """Close every connection; nothing runs after that."""
         self._is_closed = True
-        with self.reaching():
+        with self.reaching:
             await self._write_batches.close()
             await self._read_batches.close()
             await self._transactional.dispose()
             await self._reading.dispose()
 
-    def reaching(self) -> AbstractContextManager[None]:
-        """Turn whatever this database out of reach raises into `StoreUnavailable`, as `faults.reaching` says."""
-        return faults.reaching(self._driver)
-
-    @contextmanager
-    def _reach(self) -> Iterator[None]:
+    def _reach(self) -> Reaching:
         if self._is_closed:
             raise StoreUnavailable("the registry is closed")
-        with faults.reaching(self._driver):
-            yield
+        return self.reaching
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 import sqlalchemy as sa
 
@@ -23,25 +24,36 @@ _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _SQLITE_FOREIGN_KEY = "SQLITE_CONSTRAINT_FOREIGNKEY"
 
 
-@contextmanager
-def reaching(driver: Driver) -> Iterator[None]:
-    """Turn whatever a database out of reach raises into `StoreUnavailable`.
+class Reaching:
+    """Turns, within a block, whatever a database out of reach raises into `StoreUnavailable`.
 
-    Breaches of a constraint, unfit data and wrong statements stay what they are: they belong to one caller.
+    Breaches of a constraint, unfit data and wrong statements stay what they are: they belong to one caller. It holds
+    nothing of a block, so one serves any number of them at a time.
 
     Args:
         driver: of the database.
     """
-    try:
-        yield
-    except driver.errors as error:
-        if not _is_out_of_reach(error):
-            raise
-        # A driver's text may repeat a row or a statement: only the kind of error is told.
-        kind = RowLocked if _sqlstate(error) == _LOCKED else StoreUnavailable
-        raise kind(f"database: {type(_original(error)).__name__} {_sqlstate(error)}".rstrip()) from None
-    except (sa.exc.TimeoutError, OSError) as error:  # of the pool; of the network, a deadline included
-        raise StoreUnavailable(f"database: {type(error).__name__}") from None
+
+    __slots__ = ("_errors",)
+
+    def __init__(self, driver: Driver) -> None:
+        self._errors = driver.errors
+
+    def __enter__(self) -> None:
+        """Begin a block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        if isinstance(error, self._errors):
+            if not _is_out_of_reach(error):
+                return
+            # A driver's text may repeat a row or a statement: only the kind of error is told.
+            told = RowLocked if _sqlstate(error) == _LOCKED else StoreUnavailable
+            raise told(f"database: {type(_original(error)).__name__} {_sqlstate(error)}".rstrip()) from None
+        if isinstance(error, sa.exc.TimeoutError | OSError):  # of the pool; of the network, a deadline included
+            raise StoreUnavailable(f"database: {type(error).__name__}") from None
 
 
 def is_missing_parent(error: sa.exc.IntegrityError) -> bool:

@@ -109,7 +109,7 @@ class AdvisoryHold:
     async def take(self) -> None:
         """Take the hold, or take it again where its connection was lost."""
         try:
-            with self._database.reaching():
+            with self._database.reaching:
                 if self._connection is None:
                     self._connection = await self._taken()
                 else:
@@ -140,7 +140,7 @@ class AdvisoryHold:
 
     async def _close(self, connection: AsyncConnection) -> None:
         """Close a connection for good: back in the pool it would hold on."""
-        with contextlib.suppress(StoreUnavailable), self._database.reaching():
+        with contextlib.suppress(StoreUnavailable), self._database.reaching:
             await connection.invalidate()
-        with contextlib.suppress(StoreUnavailable), self._database.reaching():
+        with contextlib.suppress(StoreUnavailable), self._database.reaching:
             await connection.close()
