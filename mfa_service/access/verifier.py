@@ -3,7 +3,6 @@
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -111,7 +110,7 @@ class JwtVerifier:
         """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise AccessDenied(presented=True)
-        digest = _digest(token)
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         verdict = self._verdicts.get(digest)
         if (
             verdict is None
@@ -189,11 +188,6 @@ class JwtVerifier:
         latest_ms = self._clock.now_ms() + self._leeway_s * 1000
         if _moment_ms(claims["iat"]) > latest_ms or _moment_ms(claims.get("nbf", 0)) > latest_ms:
             raise AccessDenied(presented=True)
-
-
-@lru_cache(maxsize=64)  # the tokens in use now: looking one up takes a fifth of hashing it
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _moment_ms(claim: object) -> int:
