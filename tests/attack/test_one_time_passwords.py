@@ -219,7 +219,7 @@ async def test_a_code_guessed_before_its_time_is_good_in_its_time(shop: Caller) 
 @attack("O-16")
 async def test_around_the_end_of_a_step_every_device_logs_in_and_none_twice(shop: Caller, clock: ManualClock) -> None:
     devices: list[tuple[Authenticator, str]] = []
-    for numbers in batches(200, size=50):  # one writer of a file enrols some three hundred a second
+    for numbers in batches(200, size=20):  # one writer of a file enrols some three hundred a second
         devices += await asyncio.gather(*(shop.pending(user=f"user {number}") for number in numbers))
     for number, (phone, auth_id) in enumerate(devices):
         assert (await shop.activate(auth_id, phone.code(), user=f"user {number}")).outcome == PASS
