@@ -6,6 +6,7 @@ from typing import Final
 ID_BYTES: Final = 16
 _DEADLINE: Final = Struct("<d")
 _TIME_TO_LIVE_AT: Final = ID_BYTES + _DEADLINE.size
+_TIMES_TO_LIVE: Final = 256  # a record names its own in one octet
 _BUCKET_NUMBER_BYTES: Final = 2
 _BUCKETS: Final = 1 << 8 * _BUCKET_NUMBER_BYTES
 
@@ -31,9 +32,15 @@ class ExpiringRecords:
         self._orders: list[bytearray] = []  # for each record the number of its bucket, which is how its id begins
 
     def number_of(self, ttl_s: float) -> int:
-        """Return the number of a time to live, of which there may be 256."""
+        """Return the number of a time to live.
+
+        Raises:
+            ValueError: there are 256 others.
+        """
         number = self._numbers.get(ttl_s)
         if number is None:
+            if len(self._orders) >= _TIMES_TO_LIVE:
+                raise ValueError(f"there are no more than {_TIMES_TO_LIVE} times to live")
             number = self._numbers[ttl_s] = len(self._orders)
             self._orders.append(bytearray())
         return number

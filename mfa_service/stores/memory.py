@@ -34,6 +34,8 @@ _pack_progress, _unpack_progress = _PROGRESS.pack, _DEADLINE_AND_PROGRESS.unpack
 class MemoryChallenges:
     """`Challenges` in a table of records, atomic because no method of it awaits anything.
 
+    An id counts by its octets: callers let it through in its canonical form alone.
+
     Args:
         clock: tells when a challenge expires, by its rising time.
         capacity: how many challenges are kept at once, so that memory is bounded.
@@ -77,9 +79,7 @@ class MemoryChallenges:
 
     async def peek(self, auth_id: str, *, application_id: str, purpose: Purpose) -> Challenge:
         """Return a challenge unchanged, as the port says."""
-        bucket, at = self._records.find(identifiers.octets(auth_id))
-        if at < 0:
-            raise ChallengeNotFound
+        bucket, at = self._find(auth_id)
         deadline_s, _, taken_step, attempts, application, place, device = _unpack(bucket, at + ID_BYTES)
         if deadline_s <= self._now_s():
             raise ChallengeNotFound
@@ -90,9 +90,7 @@ class MemoryChallenges:
 
     async def settle(self, auth_id: str, verdict: Verdict, *, step: int | None, max_attempts: int) -> Settlement:
         """Put a verdict on record, as the port says."""
-        bucket, at = self._records.find(identifiers.octets(auth_id))
-        if at < 0:
-            raise ChallengeNotFound
+        bucket, at = self._find(auth_id)
         deadline_s, _, taken_step, attempts = _unpack_progress(bucket, at + ID_BYTES)
         if deadline_s <= self._now_s():
             raise ChallengeNotFound
@@ -120,3 +118,17 @@ class MemoryChallenges:
         self._count = 0
         self._records = ExpiringRecords(_RECORD.size)
         self._applications.clear()
+
+    def _find(self, auth_id: str) -> tuple[bytes, int]:
+        """Return what holds a challenge, expired or not, and where it begins in it.
+
+        Raises:
+            ChallengeNotFound: it is not kept.
+        """
+        try:
+            bucket, at = self._records.find(identifiers.octets(auth_id))
+        except ValueError:
+            raise ChallengeNotFound from None
+        if at < 0:
+            raise ChallengeNotFound
+        return bucket, at

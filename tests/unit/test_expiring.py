@@ -2,6 +2,7 @@
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_they_are_dictionaries_that_lose_what_expired_first(acts: list[tuple[str
             models[number][octets] = record(octets, now_s + TIMES_TO_LIVE_S[number], number, body)
             table.add(models[number][octets])
         elif act == "overwrite" and model is not None:
-            model[octets] = model[octets][: HEAD.size] + body
+            model[octets] = model[octets][: HEAD.size] + body + model[octets][HEAD.size + len(body) :]
             bucket, at = table.find(octets)
             table.overwrite(bucket, at + HEAD.size, body)
         elif act == "sweep":
@@ -68,3 +69,12 @@ def test_an_id_within_another_record_is_none() -> None:
     assert kept(table, octets) is None
     table.add(record(octets, 2.0, number))
     assert (kept(table, octets), kept(table, holder[:16])) == (record(octets, 2.0, number), holder)
+
+
+def test_there_are_as_many_times_to_live_as_a_record_can_name() -> None:
+    table = ExpiringRecords(RECORD_BYTES)
+    assert [table.number_of(ttl_s) for ttl_s in range(1, 257)] == list(range(256))
+    for ttl_s in (257, 258):
+        with pytest.raises(ValueError, match="256"):
+            table.number_of(ttl_s)
+    assert table.number_of(256) == 255

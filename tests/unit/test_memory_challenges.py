@@ -147,6 +147,19 @@ async def test_no_challenge_is_opened_that_would_name_its_device_otherwise(devic
     assert not await is_there(challenges, 1)
 
 
+@pytest.mark.parametrize(
+    "auth_id", ["", "unknown", "b8f93576", "b8f93576-2e88-4b1d-98ae-450c6c11bc9g", "0b" * 17, "ü" * 32]
+)
+async def test_what_is_no_id_is_not_found(auth_id: str) -> None:
+    challenges = MemoryChallenges(ManualClock())
+    with pytest.raises(ChallengeNotFound):
+        await challenges.peek(auth_id, application_id="application", purpose=Purpose.AUTHENTICATION)
+    with pytest.raises(ChallengeNotFound):
+        await challenges.settle(auth_id, Verdict.WRONG, step=None, max_attempts=5)
+    with pytest.raises(ValueError, match=r"id|hex"):
+        await challenges.open(Challenge(auth_id, "application", DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=60)
+
+
 async def test_of_challenges_that_begin_alike_each_expires_at_its_own_time() -> None:
     clock = ManualClock()
     challenges = MemoryChallenges(clock, capacity=10)
