@@ -192,15 +192,13 @@ def test_the_results_are_kept_with_their_ratio_to_the_floor() -> None:
 
 
 def test_the_full_benchmark_begins_with_what_the_short_one_measures() -> None:
-    full = [
-        (scene.setup.name, scene.workers, scene.devices, connections, size)
-        for scene in plan.full()
-        for connections, size in scene.sizes
-    ]
-    short = [
-        (scene.setup.name, scene.workers, scene.devices, connections, size)
-        for scene in plan.short()
-        for connections, size in scene.sizes
-    ]
+    full, short = (
+        [
+            (scene.setup.name, scene.workers, scene.devices, scene.turns, connections, size)
+            for scene in scenes
+            for connections, size in scene.sizes
+        ]
+        for scenes in (plan.full(), plan.short())
+    )
     assert set(short) <= set(full)
-    assert all(size.block * size.blocks >= 20_000 for *_, size in short)
+    assert all(size.block * size.blocks * turns >= 20_000 for *_, turns, _, size in short)
