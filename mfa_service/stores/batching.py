@@ -87,6 +87,7 @@ class Batcher(Generic[Item, Result]):
         if self._task is None:
             # An empty context: a batch is nobody's, and must not log under the trace id of its first caller.
             self._task = loop.create_task(self._run(loop), context=contextvars.Context())
+            self._task.add_done_callback(self._refuse_unbegun)
         return future
 
     async def close(self) -> None:
@@ -109,6 +110,12 @@ class Batcher(Generic[Item, Result]):
             self._task = None
             _refuse(batch, "the batch was given up")
             _refuse(self._waiting.take_all(), "the batch ahead was given up")
+
+    def _refuse_unbegun(self, task: asyncio.Task[None]) -> None:
+        """Refuse those who wait for a task that was cancelled before its first step, of which it knows nothing."""
+        if self._task is task:
+            self._task = None
+            _refuse(self._waiting.take_all(), "the batch was given up")
 
     def _next_batch(self, oldest_s: float) -> list[Member[Item, Result]]:
         while taken := self._waiting.take(self._size):

@@ -333,6 +333,18 @@ async def test_callers_are_refused_where_a_loop_that_ends_cancels_the_batch(stor
     assert all(isinstance(answer, StoreUnavailable) for answer in await submitted)
 
 
+async def test_callers_are_refused_where_a_batch_is_cancelled_before_it_begins(store: Store) -> None:
+    batcher = batcher_of(store.send)
+    before = asyncio.all_tasks()
+    first = batcher.submit(("device", 1))
+    (task,) = asyncio.all_tasks() - before
+    task.cancel()
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(first, 1)
+    assert await batcher.submit(("device", 2)) == 2
+    await batcher.close()
+
+
 async def test_a_batch_does_not_run_in_the_context_of_its_first_caller() -> None:
     trace = contextvars.ContextVar("trace", default="none")
     seen: list[str] = []
