@@ -1,7 +1,9 @@
 """The schema: made, upgraded by several at once, checked, and equal to the tables that the code reads."""
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -64,6 +66,19 @@ async def test_an_upgraded_schema_fits_and_a_second_upgrade_leaves_it(empty_data
 async def test_upgrades_at_once_do_not_get_in_each_others_way(empty_database_url: str) -> None:
     await asyncio.gather(*(schema.upgrade(empty_database_url) for _ in range(3)))
     async with opened(empty_database_url) as registry:
+        await registry.check_schema()
+
+
+async def test_an_upgrade_waits_for_whoever_makes_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "registry.sqlite3"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as maker:
+        maker.execute("BEGIN EXCLUSIVE")
+        upgrade = asyncio.create_task(schema.upgrade(sqlite_url(file)))
+        await asyncio.sleep(1.0)  # longer than a connection waits to set up the file's log
+        assert not upgrade.done()
+        maker.execute("ROLLBACK")
+        await upgrade
+    async with opened(sqlite_url(file)) as registry:
         await registry.check_schema()
 
 

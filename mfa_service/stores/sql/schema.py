@@ -15,7 +15,7 @@ from mfa_service.errors import RowLocked, SchemaStale
 from mfa_service.stores.sql import sqlite, urls
 from mfa_service.stores.sql.database import Database, begin
 from mfa_service.stores.sql.driver import Driver
-from mfa_service.stores.sql.faults import Reaching
+from mfa_service.stores.sql.faults import Reaching, telling_busy
 
 HEAD = "0003"
 """The revision that this version was made with."""
@@ -45,7 +45,7 @@ async def upgrade(url: str) -> None:
     try:
         while True:
             try:
-                with Reaching(driver):
+                with Reaching(driver), telling_busy():
                     return await _upgrade(engine)
             except RowLocked:
                 if now_s() > last_try_s:
