@@ -6,6 +6,7 @@ from mfa_service.ports import RandomBytes
 
 _BLOCK_BYTES: Final = 4_096
 _ID_BYTES: Final = 16
+_AUTH_ID_CHARACTERS: Final = 36
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
@@ -46,13 +47,24 @@ def device_id(random_bytes: RandomBytes) -> str:
     return random_bytes(_ID_BYTES).hex()
 
 
-def octets(identifier: str) -> bytes:
-    """Return the 16 octets of an id, of either kind.
+def octets_of_auth_id(auth_id: str) -> bytes:
+    """Return the 16 octets of a challenge id.
 
     Raises:
-        ValueError: it has not as many, or other digits.
+        ValueError: it is not in the one form that `auth_id` gives.
     """
-    found = bytes.fromhex(identifier.replace("-", ""))
-    if len(found) != _ID_BYTES:
+    if len(auth_id) != _AUTH_ID_CHARACTERS or auth_id[8:24:5] != "----":
+        raise ValueError("no id")
+    return octets_of_device_id(auth_id.replace("-", ""))
+
+
+def octets_of_device_id(device_id: str) -> bytes:
+    """Return the 16 octets of a device id.
+
+    Raises:
+        ValueError: it is not in the one form that `device_id` gives.
+    """
+    found = bytes.fromhex(device_id)
+    if len(found) != _ID_BYTES or found.hex() != device_id:
         raise ValueError("no id")
     return found

@@ -34,8 +34,6 @@ _pack_progress, _unpack_progress = _PROGRESS.pack, _DEADLINE_AND_PROGRESS.unpack
 class MemoryChallenges:
     """`Challenges` in a table of records, atomic because no method of it awaits anything.
 
-    An id counts by its octets: callers let it through in its canonical form alone.
-
     Args:
         clock: tells when a challenge expires, by its rising time.
         capacity: how many challenges are kept at once, so that memory is bounded.
@@ -53,15 +51,14 @@ class MemoryChallenges:
 
         Raises:
             StoreUnavailable: there is one of this id, or no more fit.
-            ValueError: the device's id is not of the form in which it would be peeked at.
+            ValueError: its id or the device's is none that `identifiers` makes.
         """
         now_s = self._now_s()
         self._count -= self._records.sweep(now_s, _SWEPT_PER_OPENING)
         if self._count >= self._capacity:
             raise StoreUnavailable("too many open challenges")
-        octets, device = identifiers.octets(challenge.auth_id), identifiers.octets(challenge.device_id)
-        if device.hex() != challenge.device_id:
-            raise ValueError("no device's id")
+        octets = identifiers.octets_of_auth_id(challenge.auth_id)
+        device = identifiers.octets_of_device_id(challenge.device_id)
         if self._records.find(octets)[1] >= 0:
             self._count -= self._records.sweep(now_s, self._capacity)  # if it has expired, it goes
             if self._records.find(octets)[1] >= 0:
@@ -126,7 +123,7 @@ class MemoryChallenges:
             ChallengeNotFound: it is not kept.
         """
         try:
-            bucket, at = self._records.find(identifiers.octets(auth_id))
+            bucket, at = self._records.find(identifiers.octets_of_auth_id(auth_id))
         except ValueError:
             raise ChallengeNotFound from None
         if at < 0:

@@ -160,6 +160,29 @@ async def test_what_is_no_id_is_not_found(auth_id: str) -> None:
         await challenges.open(Challenge(auth_id, "application", DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=60)
 
 
+async def test_ids_are_told_apart_by_every_character() -> None:
+    challenges = MemoryChallenges(ManualClock())
+    auth_id = "b8f93576-2e88-4b1d-98ae-450c6c11bc97"
+    await challenges.open(Challenge(auth_id, "application", DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=60)
+    for other in (
+        auth_id.upper(),
+        auth_id.replace("-", ""),
+        auth_id + " ",
+        " " + auth_id,
+        "----" + auth_id.replace("-", ""),
+        auth_id.replace("b8f93576-2", "b8f9357-62"),
+        "{" + auth_id + "}",
+    ):
+        with pytest.raises(ChallengeNotFound):
+            await challenges.peek(other, application_id="application", purpose=Purpose.AUTHENTICATION)
+        with pytest.raises(ChallengeNotFound):
+            await challenges.settle(other, Verdict.WRONG, step=None, max_attempts=5)
+        with pytest.raises(ValueError, match=r"id|hex"):
+            await challenges.open(Challenge(other, "application", DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=60)
+    peeked = await challenges.peek(auth_id, application_id="application", purpose=Purpose.AUTHENTICATION)
+    assert (peeked.auth_id, peeked.attempts) == (auth_id, 0)
+
+
 async def test_of_challenges_that_begin_alike_each_expires_at_its_own_time() -> None:
     clock = ManualClock()
     challenges = MemoryChallenges(clock, capacity=10)
