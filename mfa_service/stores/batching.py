@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Generic, cast
 
 from mfa_service.errors import RowLocked, StoreUnavailable
-from mfa_service.stores.queues import Fifo, Item, Lines, Member, Queue, Result
+from mfa_service.stores.queues import Apart, Fifo, Item, Member, Result
 
 _item, _came_s = itemgetter(0), itemgetter(2)  # of a member
 
@@ -54,7 +54,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._send = send
         self._key = key
-        self._waiting: Queue[Item, Result] = Fifo() if apart is None else Lines(apart)
+        self._waiting: Fifo[Item, Result] = Fifo() if apart is None else Apart(apart)
         self._size = size
         self._most_waiting = queue
         self._deadline_s = deadline_s
