@@ -117,15 +117,18 @@ def _on_devices(
 
     def accept() -> Awaitable[object]:
         step = next(steps)
-        given = Acceptance(next(ids), step, _auth_id(step), clock.now_ms(), Purpose.AUTHENTICATION)
-        return registry.accept(given, clock_tolerance_ms=_TOLERANCE_MS)
+        return registry.accept(
+            Acceptance(next(ids), step, _auth_id(step), clock.now_ms(), Purpose.AUTHENTICATION, _TOLERANCE_MS)
+        )
 
     return Operation("look-up", way, look_up), Operation("acceptance", way, accept)
 
 
 async def _open(challenges: Challenges) -> Sequence[str]:
     """Open challenges and return their ids."""
-    opened = [Challenge(str(uuid.uuid4()), _APPLICATION.id, "device", Purpose.AUTHENTICATION) for _ in range(_COUNT)]
+    opened = [
+        Challenge(str(uuid.uuid4()), _APPLICATION.id, uuid.uuid4().hex, Purpose.AUTHENTICATION) for _ in range(_COUNT)
+    ]
     for challenge in opened:
         await challenges.open(challenge, ttl_s=_TTL_S)
     return [challenge.auth_id for challenge in opened]
@@ -138,8 +141,9 @@ async def _register(registry: Registry) -> Sequence[str]:
     secret = SealedSecret(_KEY.id, bytes(48))
     first = NewDevice(str(uuid.uuid4()), Owner(_APPLICATION.id, "user"), "phone", TotpParameters(), secret, 0)
     await registry.devices.register(first, pending_ttl_s=_TTL_S, max_per_user=1)
-    activation = Acceptance(first.id, _FIRST_STEP, _auth_id(_FIRST_STEP), SystemClock().now_ms(), Purpose.ACTIVATION)
-    await registry.devices.accept(activation, clock_tolerance_ms=_TOLERANCE_MS)
+    opened, now_ms = _auth_id(_FIRST_STEP), SystemClock().now_ms()
+    activation = Acceptance(first.id, _FIRST_STEP, opened, now_ms, Purpose.ACTIVATION, _TOLERANCE_MS)
+    await registry.devices.accept(activation)
     ids = [str(uuid.uuid4()) for _ in range(_COUNT)]
     earlier = " ".join(f"{step}:{_auth_id(step)}" for step in range(_FIRST_STEP - 1, _FIRST_STEP - 33, -1))
     async with registry.database.transaction() as connection:

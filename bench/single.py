@@ -44,7 +44,7 @@ class SingleDevices:
             raise DeviceNotFound
         return device_of(rows[0])
 
-    async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
+    async def accept(self, acceptance: Acceptance) -> None:
         """Accept one code."""
         member = (
             acceptance.device_id,
@@ -52,7 +52,7 @@ class SingleDevices:
             acceptance.auth_id,
             acceptance.matched_at_ms,
             acceptance.purpose.value,
-            clock_tolerance_ms,
+            acceptance.clock_tolerance_ms,
         )
         if not await self._database.write_batch(self._statements.accept, [member]):
             raise NotAccepted

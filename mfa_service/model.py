@@ -196,6 +196,7 @@ class Acceptance:
         step: the time step whose code was given.
         matched_at_ms: the worker's clock when it compared.
         purpose: an activation turns a pending device active, an authentication needs an active one.
+        clock_tolerance_ms: how far that clock may be from the database's.
     """
 
     device_id: str
@@ -203,6 +204,7 @@ class Acceptance:
     auth_id: str
     matched_at_ms: int
     purpose: Purpose
+    clock_tolerance_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,12 @@ class Devices(Protocol):
         """Return a user's devices, oldest first; none for an unknown user."""
         ...
 
-    def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> Awaitable[None]:
+    def accept(self, acceptance: Acceptance) -> Awaitable[None]:
         """Accept one code by the one conditional UPDATE of the acceptance rule, durably.
 
         The row changes only where the device is active (or pending, for an activation), does not wait, has accepted no
-        code of this step or a later one (but for this very challenge), and `matched_at_ms` is within the tolerance of
-        the database's clock. It then holds the step and the challenge, and no wrong codes.
+        code of this step or a later one (but for this very challenge), and `matched_at_ms` is within the acceptance's
+        tolerance of the database's clock. It then holds the step and the challenge, and no wrong codes.
 
         Raises:
             NotAccepted: the row does not fulfil that, or is gone.

@@ -91,7 +91,7 @@ class CodeScale:
         self._devices = devices
         self._sealing = sealing
         self._clock = clock
-        self._judge = Judge(devices=devices, alerts=alerts, clock_tolerance_ms=policy.clock_tolerance_ms)
+        self._judge = Judge(devices=devices, alerts=alerts)
         self._policy = policy
         self._lines: dict[str, _Line] = {}  # by device, there while a code is in one
 
@@ -183,7 +183,9 @@ class CodeScale:
             assert step is not None  # noqa: S101  settle gives these two for a matching step alone
             if settlement is _REPEAT and await self._judge.has_accepted(device, step, challenge.auth_id):
                 return
-            acceptance = Acceptance(device.id, step, challenge.auth_id, now_ms, challenge.purpose)
+            acceptance = Acceptance(
+                device.id, step, challenge.auth_id, now_ms, challenge.purpose, self._policy.clock_tolerance_ms
+            )
             try:
                 await self._judge.accept(acceptance)
             except (DeviceWaits, StoreUnavailable):

@@ -24,13 +24,11 @@ class Judge:
     Args:
         devices: the registry.
         alerts: told of devices that are guessed at.
-        clock_tolerance_ms: how far this machine's clock may be from the database's.
     """
 
-    def __init__(self, *, devices: Devices, alerts: Alerts, clock_tolerance_ms: int) -> None:
+    def __init__(self, *, devices: Devices, alerts: Alerts) -> None:
         self._devices = devices
         self._alerts = alerts
-        self._clock_tolerance_ms = clock_tolerance_ms
 
     async def charge(self, device: Credential, *, is_last: bool) -> None:
         """Charge a wrong code to its device; the last one that a pending device's activation takes removes it.
@@ -65,7 +63,7 @@ class Judge:
             StoreUnavailable: the registry is out of reach, or the row changed meanwhile.
         """
         try:
-            await self._devices.accept(acceptance, clock_tolerance_ms=self._clock_tolerance_ms)
+            await self._devices.accept(acceptance)
         except NotAccepted:
             await self._refuse_unaccepted(acceptance)
 
@@ -102,6 +100,6 @@ class Judge:
             raise ActivatedWithAnotherCode
         if device.last_step >= acceptance.step:
             raise UsedOtp
-        if abs(device.read_at_ms - acceptance.matched_at_ms) > self._clock_tolerance_ms:
+        if abs(device.read_at_ms - acceptance.matched_at_ms) > acceptance.clock_tolerance_ms:
             raise ClockSkewed
         raise StoreUnavailable  # the row changed between the two looks: the same request may be sent again

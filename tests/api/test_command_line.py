@@ -114,8 +114,8 @@ def register(
         await registry.devices.register(new, pending_ttl_s=900, max_per_user=5)
         if active:
             now_ms = CLOCK.now_ms()
-            accepted = Acceptance(identifier, now_ms // 30_000 + 1, "a", now_ms, Purpose.ACTIVATION)
-            await registry.devices.accept(accepted, clock_tolerance_ms=15_000)
+            accepted = Acceptance(identifier, now_ms // 30_000 + 1, "a", now_ms, Purpose.ACTIVATION, 15_000)
+            await registry.devices.accept(accepted)
         for _ in range(wrong_codes):
             await registry.devices.charge(identifier)
 

@@ -261,9 +261,9 @@ async def test_an_activation_whose_writing_fails_may_be_sent_again(
     code, devices = phone.code(), shop.service.registry.devices
     accept = devices.accept
 
-    async def breaks(acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
+    async def breaks(acceptance: Acceptance) -> None:
         if lost == "the answer":
-            await accept(acceptance, clock_tolerance_ms=clock_tolerance_ms)
+            await accept(acceptance)
         raise StoreUnavailable("out of reach")
 
     with monkeypatch.context() as patch:

@@ -52,8 +52,8 @@ async def accept(
     purpose: Purpose = Purpose.AUTHENTICATION,
     off_ms: int = 0,
 ) -> None:
-    acceptance = Acceptance(device_id, step, auth_id, stage.clock.now_ms() + off_ms, purpose)
-    await stage.registry.devices.accept(acceptance, clock_tolerance_ms=TOLERANCE_MS)
+    acceptance = Acceptance(device_id, step, auth_id, stage.clock.now_ms() + off_ms, purpose, TOLERANCE_MS)
+    await stage.registry.devices.accept(acceptance)
 
 
 async def activate(stage: Stage, device: NewDevice | None = None) -> None:
@@ -474,8 +474,7 @@ async def test_of_one_code_given_to_many_workers_a_single_one_is_accepted(
     now_ms = stage.clock.now_ms()
     counted = await outcomes(
         worker.devices.accept(
-            Acceptance("d1", STEP + 1, f"a{number}-{place}", now_ms, Purpose.AUTHENTICATION),
-            clock_tolerance_ms=TOLERANCE_MS,
+            Acceptance("d1", STEP + 1, f"a{number}-{place}", now_ms, Purpose.AUTHENTICATION, TOLERANCE_MS)
         )
         for number in range(10)
         for place, worker in enumerate(workers)

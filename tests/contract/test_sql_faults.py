@@ -45,7 +45,7 @@ READING: dict[str, Call] = {
 WRITING: dict[str, Call] = {
     "devices.register": lambda registry: registry.devices.register(PHONE, pending_ttl_s=900, max_per_user=5),
     "devices.accept": lambda registry: registry.devices.accept(
-        Acceptance("d1", 1, "a1", 0, Purpose.AUTHENTICATION), clock_tolerance_ms=3000
+        Acceptance("d1", 1, "a1", 0, Purpose.AUTHENTICATION, clock_tolerance_ms=3000)
     ),
     "devices.charge": lambda registry: registry.devices.charge("d1"),
     "devices.remove": lambda registry: registry.devices.remove(ALICE, "phone"),

@@ -64,8 +64,8 @@ class _Faulty(SqlDevices):
 
     fault: Fault | None = None
 
-    async def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> None:
-        await self._judged(partial(super().accept, acceptance, clock_tolerance_ms=clock_tolerance_ms))
+    async def accept(self, acceptance: Acceptance) -> None:
+        await self._judged(partial(super().accept, acceptance))
 
     async def charge(self, device_id: str) -> Charged:
         return await self._judged(partial(super().charge, device_id))

@@ -25,6 +25,7 @@ from mfa_service.stores.sql import statements
 from mfa_service.stores.sql.database import Database
 from mfa_service.stores.sql.expressions import now_ms
 from mfa_service.stores.sql.faults import is_missing_parent
+from mfa_service.stores.sql.prepared import Member
 from mfa_service.stores.sql.rows import credential_of, device_of, standing_of
 from mfa_service.stores.sql.tables import applications, devices
 from mfa_service.stores.sql.turns import Turns
@@ -38,17 +39,6 @@ class _Name(NamedTuple):
     application_id: str
     user_name: str
     name: str
-
-
-class _Accept(NamedTuple):
-    """An acceptance and its tolerance as the statement takes them."""
-
-    device_id: str
-    step: int
-    auth_id: str
-    matched_at_ms: int
-    purpose: str
-    clock_tolerance_ms: int
 
 
 class _Charge(NamedTuple):
@@ -77,7 +67,7 @@ class SqlDevices:
         self._turns = Turns()
         # Right and wrong codes stand in one line for each device: a right one must not overtake the wrong ones before
         # it, or parallel guesses would pass more often than the limits allow.
-        self._judge: Batcher[_Accept | _Charge, Charged | None] = Batcher(
+        self._judge: Batcher[Acceptance | _Charge, Charged | None] = Batcher(
             self._send_judgements, key=_key, apart=attrgetter("device_id"), missing=_refused
         )
 
@@ -103,17 +93,9 @@ class SqlDevices:
         """Return whether a user's device answers codes now, as the port says."""
         return self._standings.submit(_Name(owner.application_id, owner.user_name, name))
 
-    def accept(self, acceptance: Acceptance, *, clock_tolerance_ms: int) -> Awaitable[None]:
+    def accept(self, acceptance: Acceptance) -> Awaitable[None]:
         """Accept one code, as the port says."""
-        given = _Accept(
-            acceptance.device_id,
-            acceptance.step,
-            acceptance.auth_id,
-            acceptance.matched_at_ms,
-            str(acceptance.purpose),  # plain text: a driver takes longer with a member of an enumeration
-            clock_tolerance_ms,
-        )
-        return cast("Awaitable[None]", self._judge.submit(given))
+        return cast("Awaitable[None]", self._judge.submit(acceptance))
 
     def charge(self, device_id: str) -> Awaitable[Charged]:
         """Count one wrong code, as the port says."""
@@ -212,12 +194,12 @@ class SqlDevices:
         rows = await self._database.read_batch(self._statements.standing, batch)
         return {tuple(row[:3]): standing_of(row[3:]) for row in rows}
 
-    async def _send_judgements(self, batch: Sequence[_Accept | _Charge]) -> Mapping[Hashable, Charged | None]:
+    async def _send_judgements(self, batch: Sequence[Acceptance | _Charge]) -> Mapping[Hashable, Charged | None]:
         """Accept the right codes, then charge the wrong ones.
 
         In that order, because an acceptance may be carried out twice without harm where the charges fail after it.
         """
-        accepts = [one for one in batch if isinstance(one, _Accept)]
+        accepts = [_bound(one) for one in batch if isinstance(one, Acceptance)]
         charges = [one for one in batch if isinstance(one, _Charge)]
         judged: dict[Hashable, Charged | None] = {}
         if accepts:
@@ -233,12 +215,18 @@ def _not_found(_: object) -> DeviceNotFound:
     return DeviceNotFound()
 
 
-def _refused(judgement: _Accept | _Charge) -> NotAccepted | NotCharged:
-    return NotAccepted() if isinstance(judgement, _Accept) else NotCharged()
+def _refused(judgement: Acceptance | _Charge) -> NotAccepted | NotCharged:
+    return NotAccepted() if isinstance(judgement, Acceptance) else NotCharged()
 
 
-def _key(judgement: _Accept | _Charge) -> Hashable:
-    if isinstance(judgement, _Accept):
+def _bound(one: Acceptance) -> Member:
+    """Return an acceptance as its statement takes it."""
+    purpose = str(one.purpose)  # plain text: a driver takes longer with a member of an enumeration
+    return one.device_id, one.step, one.auth_id, one.matched_at_ms, purpose, one.clock_tolerance_ms
+
+
+def _key(judgement: Acceptance | _Charge) -> Hashable:
+    if isinstance(judgement, Acceptance):
         return judgement.device_id, judgement.step, judgement.auth_id
     return judgement
 

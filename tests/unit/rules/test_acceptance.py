@@ -120,8 +120,9 @@ async def table(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Table]:
     made = Table(clock, registry.devices, challenges, scale, told)
     device = NewDevice(DEVICE_ID, Owner(SHOP.id, "alice"), "phone", PARAMETERS, SealedSecret(KEY.id, SECRET), 1)
     await registry.devices.register(device, pending_ttl_s=900, max_per_user=5)
-    activation = Acceptance(DEVICE_ID, made.step - 10, auth_id_of("activation"), clock.now_ms(), Purpose.ACTIVATION)
-    await registry.devices.accept(activation, clock_tolerance_ms=3_000)
+    opened = auth_id_of("activation")
+    activation = Acceptance(DEVICE_ID, made.step - 10, opened, clock.now_ms(), Purpose.ACTIVATION, 3_000)
+    await registry.devices.accept(activation)
     yield made
     await registry.close()
 
