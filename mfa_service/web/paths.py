@@ -1,15 +1,13 @@
 """What stands in a request target: names and ids in its path, parameters in its query."""
 
-import re
 from collections.abc import Callable, Mapping
 
-from mfa_service import names
+from mfa_service import identifiers, names
 from mfa_service.errors import ChallengeNotFound, InvalidInput, NameRefused
 from mfa_service.web import naming
 from mfa_service.web.urlencoded import form_pairs, percent_decoded
 
 _MOST_PARAMETERS = 16
-_AUTH_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 DEVICE_TYPE = "TOTP"
 EVERY_DEVICE = "all"
@@ -50,8 +48,10 @@ def auth_id(segment: str) -> str:
     Raises:
         ChallengeNotFound: it is not a UUID in lower-case canonical form, which every id is.
     """
-    if not _AUTH_ID.fullmatch(segment):
-        raise ChallengeNotFound
+    try:
+        identifiers.octets_of_auth_id(segment)
+    except ValueError:
+        raise ChallengeNotFound from None
     return segment
 
 

@@ -41,6 +41,36 @@ def test_a_device_id_is_128_random_bits_in_hexadecimal() -> None:
     assert re.fullmatch("[0-9a-f]{32}", identifiers.device_id(os.urandom))
 
 
+NOT_CANONICAL = [
+    "",
+    "-" * 36,
+    "b8f935762e884b1d98ae450c6c11bc97",
+    "B8F93576-2E88-4B1D-98AE-450C6C11BC97",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc9",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc9-",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc97 ",
+    " b8f93576-2e88-4b1d-98ae-450c6c11bc97",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc9700",
+    "b8f9357-62e88-4b1d-98ae-450c6c11bc97",
+    "b8f93576-2e88-4b1d-98ae-450c6c11 bc9",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bcg7",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc9\u0667",
+    "b8f93576-2e88-4b1d-98ae-450c6c11bc9\udcff",
+]
+
+
+def test_the_octets_of_a_challenge_id_are_those_of_the_uuid() -> None:
+    for _ in range(1_000):
+        text = identifiers.auth_id(os.urandom)
+        assert identifiers.octets_of_auth_id(text) == uuid.UUID(text).bytes
+
+
+@pytest.mark.parametrize("text", NOT_CANONICAL)
+def test_what_is_no_challenge_id_has_no_octets(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no id|non-hexadecimal"):
+        identifiers.octets_of_auth_id(text)
+
+
 def test_bytes_drawn_in_blocks_are_the_sources_in_order_and_none_is_given_twice() -> None:
     drawn: list[bytes] = []
 
