@@ -192,11 +192,27 @@ async def test_users_and_applications_do_not_see_each_others_devices(stage: Stag
     assert await stage.registry.devices.owners_named("alice") == [Owner("bank", "alice"), Owner("shop", "alice")]
 
 
-@pytest.mark.parametrize("name", ["o'Neil", '"quoted"', "back\\slash", "名前 🔑", "$[0]", "%_"])
+@pytest.mark.parametrize("name", ["o'Neil", '"quoted"', "back\\slash", "名前 🔑", "$[0]", "%_", "\x01\t\x7f\x85\u2028"])
 async def test_names_of_any_characters_are_found_again(stage: Stage, name: str) -> None:
-    owner = Owner("shop", name)
+    owner, devices = Owner("shop", name), stage.registry.devices
     await register(stage, new(name, owner=owner))
-    assert (await stage.registry.devices.find(owner, name)).name == name
+    assert (await devices.find(owner, name)).name == name
+    assert (await devices.standing(owner, name)).id == "d1"
+    found = await devices.credential("d1")
+    assert (found.owner, found.name, found.secret) == (owner, name, new().secret)
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 256])
+async def test_of_many_looks_at_once_each_gets_its_own(stage: Stage, count: int) -> None:
+    devices = stage.registry.devices
+    for number in range(1, 6):
+        await register(stage, new(f"n{number}", f"d{number}"))
+    numbers = [number % 7 for number in range(count)]
+    found = await asyncio.gather(*(devices.credential(f"d{number}") for number in numbers), return_exceptions=True)
+    stood = await asyncio.gather(*(devices.standing(ALICE, f"n{number}") for number in numbers), return_exceptions=True)
+    expected = [f"d{number}" if number in range(1, 6) else DeviceNotFound for number in numbers]
+    for looks in (found, stood):
+        assert [type(one) if isinstance(one, BaseException) else one.id for one in looks] == expected
 
 
 # Pending devices

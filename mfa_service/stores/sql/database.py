@@ -93,6 +93,10 @@ class Database:
         """Compile a statement on a batch for `read_batch` or `write_batch`."""
         return prepared.prepare(statement, self._transactional.dialect)
 
+    def prepare_packed(self, statement: sa.Select[*tuple[Any, ...]]) -> Prepared:
+        """Compile a hot look of text and whole numbers at a batch for `read_batch` or `read_batch_to_write`."""
+        return prepared.prepare_packed(statement, self._transactional.dialect)
+
     async def read_batch(self, statement: Prepared, batch: Sequence[Member]) -> Sequence[Row]:
         """Run one statement that changes nothing on the members of a batch and return its rows.
 

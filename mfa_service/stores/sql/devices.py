@@ -204,10 +204,10 @@ class SqlDevices:
         judged: dict[Hashable, Charged | None] = {}
         if accepts:
             rows = await self._database.write_batch(self._statements.accept, accepts)
-            judged.update(((device_id, step, auth_id), None) for device_id, step, auth_id in rows)
+            judged.update(dict.fromkeys(map(tuple, rows)))
         if charges:
             rows = await self._database.write_batch(self._statements.charge, charges)
-            judged.update((_Charge(device_id), Charged(failures, slow)) for device_id, failures, slow in rows)
+            judged.update({_Charge(device_id): Charged(failures, slow) for device_id, failures, slow in rows})
         return judged
 
 

@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL spell differently: the database's clock, octets from their digits, a batch as rows."""
+"""What SQLite and PostgreSQL spell differently: the database's clock, octets and their digits, a batch as rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,6 +44,23 @@ def _octets_sqlite(element: octets, compiler: SQLCompiler, **options: Any) -> st
 @compiles(octets, "postgresql")
 def _octets_postgresql(element: octets, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401  as above
     return f"decode({compiler.process(element.clauses, **options)}, 'hex')"
+
+
+class digits(FunctionElement[str]):  # noqa: N801  as above
+    """The hexadecimal digits that octets are written in."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(digits, "sqlite")
+def _digits_sqlite(element: digits, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401  as above
+    return f"hex({compiler.process(element.clauses, **options)})"
+
+
+@compiles(digits, "postgresql")
+def _digits_postgresql(element: digits, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401  as above
+    return f"encode({compiler.process(element.clauses, **options)}, 'hex')"
 
 
 def member_rows(dialect: str, columns: Mapping[str, sa.types.TypeEngine[Any]]) -> sa.FromClause:

@@ -38,7 +38,7 @@ def credential_of(row: Row) -> Credential:
         Owner(application_id, user_name),
         name,
         parameters_of(algorithm, digits, period_s),
-        SealedSecret(key_id, secret),
+        SealedSecret(key_id, bytes.fromhex(secret)),
         last_step,
         last_auth_id,
     )
@@ -59,7 +59,7 @@ def device_of(row: Row) -> Device:
         owner=Owner(application_id, user_name),
         name=name,
         parameters=parameters_of(algorithm, digits, period_s),
-        secret=SealedSecret(key_id, secret),
+        secret=SealedSecret(key_id, bytes.fromhex(secret)),
         last_step=last_step,
         last_auth_id=last_auth_id,
         earlier_acceptances=earlier_acceptances,

@@ -88,7 +88,7 @@ class Shuttle:
             stays = await self._stays(out, loop)
         finally:
             self._return(out if stays else None, loop)
-        return rows
+        return statement.unpacked(rows)
 
     @contextmanager
     def wanted(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from mfa_service.model import DeviceStatus, GuessingLimits, Purpose
 from mfa_service.rules.guessing import SLOW_WINDOW_MS
 from mfa_service.stores.sql.database import Database
-from mfa_service.stores.sql.expressions import member_rows, now_ms
+from mfa_service.stores.sql.expressions import digits, member_rows, now_ms
 from mfa_service.stores.sql.prepared import Prepared
 from mfa_service.stores.sql.tables import devices
 
@@ -43,8 +43,8 @@ def build(database: Database, limits: GuessingLimits) -> Statements:
         get=prepare(_by_id(dialect, columns_of_device())),
         find=prepare(_by_name(dialect, columns_of_device())),
         listing=prepare(_by_owner(dialect, columns_of_device())),
-        credential=prepare(_by_id(dialect, columns_of_credential())),
-        standing=prepare(_by_name(dialect, columns_of_standing())),
+        credential=database.prepare_packed(_by_id(dialect, columns_of_credential())),
+        standing=database.prepare_packed(_by_name(dialect, columns_of_standing())),
         accept=prepare(_accept(dialect)),
         charge=prepare(_charge(dialect, limits)),
     )
@@ -71,7 +71,7 @@ def columns_of_credential() -> tuple[sa.ColumnElement[Any], ...]:
         devices.c.digits,
         devices.c.period_s,
         devices.c.key_id,
-        devices.c.secret,
+        digits(devices.c.secret),
         devices.c.last_step,
         devices.c.last_auth_id,
     )
@@ -91,12 +91,12 @@ def columns_of_device() -> tuple[sa.ColumnElement[Any], ...]:
     )
 
 
-def _by_id(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
+def _by_id(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[*tuple[Any, ...]]:
     batch = member_rows(dialect, {"device_id": _TEXT})
     return sa.select(*columns).join_from(batch, devices, devices.c.id == batch.c.device_id).where(is_there())
 
 
-def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Executable:
+def _by_name(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[*tuple[Any, ...]]:
     """The name comes first, for the answer to be told by it."""
     names = {"application_id": _TEXT, "user_name": _TEXT, "name": _TEXT}
     batch = member_rows(dialect, names)
