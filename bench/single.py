@@ -54,7 +54,7 @@ class SingleDevices:
             acceptance.purpose.value,
             acceptance.clock_tolerance_ms,
         )
-        if not await self._database.write_batch(self._statements.accept, [member]):
+        if not await self._database.change_batch(self._statements.accept, [member]):
             raise NotAccepted
 
 

@@ -89,12 +89,14 @@ class Judge:
             raise ChallengeNotFound from None
         raise StoreUnavailable  # the wait ended between the two looks: nothing was told, the caller may try again
 
-    async def _refuse_unaccepted(self, acceptance: Acceptance) -> NoReturn:
-        """Read the row once more and say why it did not take the code."""
+    async def _refuse_unaccepted(self, acceptance: Acceptance) -> None:
+        """Read the row once more and say why it did not take the code, unless it has: it may have been asked twice."""
         try:
-            device = await self._devices.credential(acceptance.device_id)
+            device = await self._devices.get(acceptance.device_id)
         except DeviceNotFound:
             raise ChallengeNotFound from None
+        if device.has_accepted(acceptance.step, acceptance.auth_id):
+            return
         refuse_waiting(device)
         if device.status is DeviceStatus.ACTIVE and acceptance.purpose is Purpose.ACTIVATION:
             raise ActivatedWithAnotherCode

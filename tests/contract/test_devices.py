@@ -480,6 +480,19 @@ async def test_of_wrong_codes_given_to_many_workers_each_gets_a_count_of_its_own
     assert sorted(one.slow_failures for one in charged) == [1, 2, 3]
 
 
+async def test_of_codes_that_travel_together_each_is_told_its_own_outcome(stage: Stage) -> None:
+    for number in range(1, 6):
+        await activate(stage, new(f"n{number}", f"d{number}"))
+    await accept(stage, STEP + 2, "used", device_id="d2")
+    await stage.registry.devices.charge("d4")
+    given = [accept(stage, STEP + 1, f"a{number}", device_id=f"d{number}") for number in range(7)]
+    told = await asyncio.gather(*given, return_exceptions=True)
+    assert {number for number, answer in enumerate(told) if isinstance(answer, NotAccepted)} == {0, 2, 6}
+    for number in (1, 3, 5):
+        assert (await device(stage, f"d{number}")).has_accepted(STEP + 1, f"a{number}")
+    assert not (await device(stage, "d2")).has_accepted(STEP + 1, "a2")
+
+
 # Many workers on one database
 
 

@@ -127,6 +127,15 @@ class Database:
         with self._reach():
             return await self._write_batches.run(statement, batch)
 
+    async def change_batch(self, statement: Prepared, batch: Sequence[Member]) -> int:
+        """Run and commit one statement without RETURNING on the members of a batch; return how many rows it changed.
+
+        Raises:
+            StoreUnavailable: the database is out of reach; the statement may have been carried out all the same.
+        """
+        with self._reach():
+            return await self._write_batches.change(statement, batch)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that commits at the end of the block and rolls back where the block raises.

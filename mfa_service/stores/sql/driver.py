@@ -13,6 +13,7 @@ class Driver:
 
     Attributes:
         fetch: runs a statement with its parameters on a connection and returns the rows.
+        change: runs one that returns none, and returns how many rows it changed.
         errors: whatever it raises, by itself or wrapped by SQLAlchemy.
         answers: those by itself that a server answers with; its connection is of use after them, unless they are fatal.
         standby: those of them by which a server says that it takes no writes any more.
@@ -20,6 +21,7 @@ class Driver:
     """
 
     fetch: Callable[[Any, str, Parameters], Awaitable[Sequence[Row]]]
+    change: Callable[[Any, str, Parameters], Awaitable[int]]
     errors: tuple[type[Exception], ...]
     answers: tuple[type[Exception], ...]
     standby: tuple[type[Exception], ...]

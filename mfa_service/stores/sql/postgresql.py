@@ -154,6 +154,11 @@ async def _fetch(connection: asyncpg.Connection, text: str, parameters: Paramete
     return rows
 
 
+async def _change(connection: asyncpg.Connection, text: str, parameters: Parameters) -> int:
+    status: str = await connection.execute(text, *parameters)  # the command's tag, such as `UPDATE 22`
+    return int(status.rpartition(" ")[2])
+
+
 def _is_closed(connection: asyncpg.Connection) -> bool:
     is_closed: bool = connection.is_closed()
     return is_closed
@@ -161,6 +166,7 @@ def _is_closed(connection: asyncpg.Connection) -> bool:
 
 DRIVER: Final = Driver(
     fetch=_fetch,
+    change=_change,
     errors=(
         sa.exc.DBAPIError,
         asyncpg.PostgresError,

@@ -6,10 +6,10 @@ that, as much as it costs to take a connection out of the pool and to put it bac
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
@@ -21,6 +21,8 @@ from mfa_service.stores.sql.prepared import Member, Parameters, Prepared, Row
 # How long a connection stays out of the pool, which costs as much as a batch to put it back. Whoever needs one of the
 # pool's says so (`wanted`) and waits for no longer than a batch.
 _OUT_S: Final = 0.25
+
+Result = TypeVar("Result")
 
 _PATIENCE_S: Final = 0.05  # several times what a batch takes; a lock of another process's takes ten times as long
 
@@ -77,18 +79,19 @@ class Shuttle:
             OSError: the connection broke, or took too long.
             *Driver.errors: whatever the driver raises.
         """
-        text, parameters = statement.bound(batch)
+        bound = statement.bound(batch)
         loop = asyncio.get_running_loop()
         out = await self._lend(loop, None if or_else is None else _PATIENCE_S)
         if out is None:
             return await cast("Shuttle", or_else).run(statement, batch)
-        stays = False
-        try:
-            rows = await self._fetch(out, text, parameters)
-            stays = await self._stays(out, loop)
-        finally:
-            self._return(out if stays else None, loop)
-        return statement.unpacked(rows)
+        return statement.unpacked(await self._carry(self._driver.fetch, bound, out, loop))
+
+    async def change(self, statement: Prepared, batch: Sequence[Member]) -> int:
+        """Run a statement that returns no rows, and return how many it changed; as `run`."""
+        bound = statement.bound(batch)
+        loop = asyncio.get_running_loop()
+        out = cast("_Out", await self._lend(loop, None))
+        return await self._carry(self._driver.change, bound, out, loop)
 
     @contextmanager
     def wanted(self) -> Iterator[None]:
@@ -179,10 +182,28 @@ class Shuttle:
             elif self._timer is None:
                 self._timer = loop.call_later(_OUT_S, self._put_back_kept, loop)
 
-    async def _fetch(self, out: _Out, text: str, parameters: Parameters) -> Sequence[Row]:
+    async def _carry(
+        self,
+        run: Callable[[Any, str, Parameters], Awaitable[Result]],
+        bound: tuple[str, Parameters],
+        out: _Out,
+        loop: asyncio.AbstractEventLoop,
+    ) -> Result:
+        """Have a driver run a statement on a lent connection, which then goes back."""
+        stays = False
+        try:
+            result = await self._run_on(out, run, bound)
+            stays = await self._stays(out, loop)
+        finally:
+            self._return(out if stays else None, loop)
+        return result
+
+    async def _run_on(
+        self, out: _Out, run: Callable[[Any, str, Parameters], Awaitable[Result]], bound: tuple[str, Parameters]
+    ) -> Result:
         """Run a statement; a connection that may be of no more use is given up where it fails."""
         try:
-            return await self._driver.fetch(out.pooled.driver_connection, text, parameters)
+            return await run(out.pooled.driver_connection, *bound)
         except self._driver.standby:  # by now: new connections look for the server that is not
             for one in (out, *self._kept):
                 one.pooled.invalidate()

@@ -119,12 +119,23 @@ async def _fetch(connection: aiosqlite.Connection, text: str, parameters: Parame
     return list(await connection.execute_fetchall(text, parameters))
 
 
+async def _change(connection: aiosqlite.Connection, text: str, parameters: Parameters) -> int:
+    before = connection.total_changes
+    await connection.execute_fetchall(text, parameters)
+    return connection.total_changes - before
+
+
 def _is_closed(_connection: aiosqlite.Connection) -> bool:
     """Return False: a file's connection stays."""
     return False
 
 
 DRIVER: Final = Driver(
-    fetch=_fetch, errors=(sa.exc.DBAPIError, sqlite3.Error), answers=(sqlite3.Error,), standby=(), is_closed=_is_closed
+    fetch=_fetch,
+    change=_change,
+    errors=(sa.exc.DBAPIError, sqlite3.Error),
+    answers=(sqlite3.Error,),
+    standby=(),
+    is_closed=_is_closed,
 )
 """aiosqlite, and beneath it Python's own."""

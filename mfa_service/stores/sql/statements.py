@@ -33,6 +33,7 @@ class Statements:
     credential: Prepared
     standing: Prepared
     accept: Prepared
+    accept_and_tell: Prepared
     charge: Prepared
 
 
@@ -46,6 +47,7 @@ def build(database: Database, limits: GuessingLimits) -> Statements:
         credential=database.prepare_packed(_by_id(dialect, columns_of_credential())),
         standing=database.prepare_packed(_by_name(dialect, columns_of_standing())),
         accept=prepare(_accept(dialect)),
+        accept_and_tell=prepare(_accept(dialect).returning(devices.c.id, devices.c.last_step, devices.c.last_auth_id)),
         charge=prepare(_charge(dialect, limits)),
     )
 
@@ -113,7 +115,7 @@ def _by_owner(dialect: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Exec
     return sa.select(*columns).join_from(batch, devices, condition).where(is_there()).order_by(*order)
 
 
-def _accept(dialect: str) -> sa.Executable:
+def _accept(dialect: str) -> sa.Update:
     """The acceptance rule: the one statement that accepts a code (RFC 6238 §5.2)."""
     given = locked(
         member_rows(
@@ -158,7 +160,6 @@ def _accept(dialect: str) -> sa.Executable:
             sa.or_(devices.c.last_step < given.c.step, is_held),
             sa.func.abs(now_ms() - given.c.matched) <= given.c.tolerance,
         )
-        .returning(devices.c.id, devices.c.last_step, devices.c.last_auth_id)
     )
 
 

@@ -176,6 +176,27 @@ async def test_a_taken_challenge_whose_code_was_accepted_takes_that_code_alone_w
     assert await table.failures() == 0
 
 
+@pytest.mark.parametrize("meanwhile", ["a newer code", "wrong codes"])
+async def test_what_the_row_has_accepted_counts_though_the_answer_was_no(
+    table: Table, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    accept = table.devices.accept
+
+    async def is_asked_twice(acceptance: Acceptance) -> None:
+        await accept(acceptance)
+        if meanwhile == "a newer code":
+            await accept(dataclasses.replace(acceptance, step=acceptance.step + 1, auth_id=auth_id_of("newer")))
+        else:
+            for _ in range(3):
+                await table.devices.charge(DEVICE_ID)
+        await accept(acceptance)
+
+    await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
+    monkeypatch.setattr(table.devices, "accept", is_asked_twice)
+    await table.weigh(table.code())
+    assert (await table.devices.get(DEVICE_ID)).has_accepted(table.step, AUTH_ID)
+
+
 async def test_a_clock_that_is_not_the_databases_accepts_nothing(table: Table) -> None:
     await table.challenges.open(Challenge(AUTH_ID, SHOP.id, DEVICE_ID, Purpose.AUTHENTICATION), ttl_s=300)
     slow = _Behind(table.clock, 4_000)
