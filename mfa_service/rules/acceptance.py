@@ -52,15 +52,15 @@ class CodePolicy:
 
 @dataclass(slots=True)
 class _Line:
-    """The codes of one device that are here now, of which one is weighed.
+    """The codes of one device that are here now, of which one is weighed and another one waits behind it.
 
     Attributes:
+        turn: held by the code that is weighed.
         codes: how many there are.
-        turn: held by the code that is weighed; there once another one waits behind it.
     """
 
-    codes: int = 0
-    turn: asyncio.Lock | None = None
+    turn: asyncio.Lock
+    codes: int = 1
 
 
 class CodeScale:
@@ -93,7 +93,7 @@ class CodeScale:
         self._clock = clock
         self._judge = Judge(devices=devices, alerts=alerts)
         self._policy = policy
-        self._lines: dict[str, _Line] = {}  # by device, there while a code is in one
+        self._lines: dict[str, _Line | None] = {}  # by device with codes here: None for a single one
 
     async def device_of(self, challenge: Challenge) -> Credential:
         """Return the device that a challenge is for.
@@ -133,25 +133,28 @@ class CodeScale:
             ClockSkewed: this machine's clock is not the database's.
         """
         self._refuse_unweighed(challenge, device, otp)
-        line = self._lines.get(device.id)
-        if line is not None:
-            await self._weigh_behind(line, challenge, device.id, otp)
+        if device.id in self._lines:
+            await self._weigh_behind(challenge, device.id, otp)
             return
-        line = self._lines[device.id] = _Line(1)
+        self._lines[device.id] = None
         try:
             await self._weigh(challenge, device, otp)
         finally:
-            if line.turn is not None:
+            line = self._lines[device.id]
+            if line is None:
+                del self._lines[device.id]
+            else:
                 line.turn.release()
-            self._leave(line, device.id)
+                self._leave(line, device.id)
 
-    async def _weigh_behind(self, line: _Line, challenge: Challenge, device_id: str, otp: str) -> None:
+    async def _weigh_behind(self, challenge: Challenge, device_id: str, otp: str) -> None:
         """Weigh a code when its turn has come, against the device as the codes before it have left it."""
+        line = self._lines[device_id]
+        if line is None:
+            line = self._lines[device_id] = _Line(asyncio.Lock())
+            await line.turn.acquire()  # at once, for the code that is weighed now, and releases it
         line.codes += 1
         try:
-            if line.turn is None:
-                line.turn = asyncio.Lock()
-                await line.turn.acquire()  # at once, for the code that is weighed now, and releases it
             async with line.turn:
                 device = await self.device_of(challenge)
                 self._refuse_unweighed(challenge, device, otp)

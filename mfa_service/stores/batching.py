@@ -145,8 +145,7 @@ class Batcher(Generic[Item, Result]):
     async def _attempt(self, batch: Sequence[Member[Item, Result]]) -> None:
         try:
             items = list(map(_item, batch))
-            keys = self._keys(items)
-            self._answer(batch, keys, await self._send(list(dict(zip(keys, items, strict=True)).values())))
+            self._answer(batch, self._keys(items), await self._send(self._once(items)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of the call it belongs to
             if self._is_lost(error):
                 _refuse(batch, "the store is out of reach", error)
@@ -171,6 +170,12 @@ class Batcher(Generic[Item, Result]):
     def _is_lost(self, error: Exception) -> bool:
         """Whether the store is out of reach for every member; a locked row is one member's alone."""
         return isinstance(error, self._lost) and not isinstance(error, RowLocked)
+
+    def _once(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return one item for each key; those that stay apart have one each."""
+        if isinstance(self._waiting, Apart):
+            return items
+        return list(dict(zip(self._keys(items), items, strict=True)).values())
 
     def _keys(self, items: Sequence[Item]) -> Sequence[Hashable]:
         return items if self._key is None else [self._key(item) for item in items]

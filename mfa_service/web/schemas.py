@@ -4,7 +4,6 @@ The schemas decide. Before them stands a look at the plain form of the bodies of
 what it takes, the schema takes too and with the same values, and all else is the schema's to judge.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,7 +17,7 @@ from mfa_service.values import value
 from mfa_service.web import naming
 from mfa_service.web.paths import DEVICE_TYPE
 
-_OTP = re.compile(r"[0-9]{6}(?:[0-9]{2})?", re.ASCII)
+_OTP_LENGTHS = 6, 8
 _UNKNOWN = "is no property of this call"
 _SPELLINGS = {"DeviceType": "deviceType", "OTP": "otp"}
 
@@ -101,7 +100,7 @@ def plain_one_time_password(content: Mapping[str, object]) -> str | None:
         len(content) == len(_CODE.fields)
         and content.get("deviceType") == DEVICE_TYPE
         and type(otp) is str
-        and _OTP.fullmatch(otp)
+        and _is_otp(otp)
     ):
         return otp
     return None
@@ -110,9 +109,14 @@ def plain_one_time_password(content: Mapping[str, object]) -> str | None:
 def one_time_password_by_schema(content: Mapping[str, object]) -> str:
     """Return the one-time password in the body of calls 3 and 7; as `one_time_password`."""
     otp: str = _loaded(_CODE, _respelled(content))["otp"]
-    if not _OTP.fullmatch(otp):
+    if not _is_otp(otp):
         raise MalformedOtp
     return otp
+
+
+def _is_otp(text: str) -> bool:
+    """Whether a text is six or eight ASCII digits."""
+    return len(text) in _OTP_LENGTHS and text.isascii() and text.isdigit()
 
 
 def _respelled(content: Mapping[str, object]) -> Mapping[str, object]:
