@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
-from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from multidict import istr
 
@@ -100,7 +99,7 @@ class Dispatch:
         self._quotas = quotas
         self._wire = WireFormat()
 
-    async def __call__(self, request: Request) -> web.StreamResponse:
+    async def __call__(self, request: Request) -> Reply:
         """Answer a request, and leave one line of it in the log."""
         begun_s = self._clock.monotonic_s()
         trace_id = tracing.trace_id(request.head.headers, self._random_bytes)
@@ -185,7 +184,7 @@ class Dispatch:
         self._fault_log.error(event, fault=type(fault).__name__)
 
     def _reply(self, given: Answer, trace_id: str) -> Reply:
-        return Reply(given, self._wire, trace_id, self._clock.now_ms(), self._limits.write_timeout_s)
+        return Reply(given, self._wire, trace_id, self._clock.now_ms())
 
 
 def _refuse_malformed(head: RawRequestMessage) -> None:
