@@ -154,6 +154,24 @@ def test_the_newest_revision_is_the_one_that_this_version_asks_for() -> None:
     assert directory.get_heads() == [schema.HEAD]
 
 
+@pytest.mark.parametrize(("made_with", "page_bytes"), [(None, 2_048), (4_096, 4_096)])
+async def test_a_new_sqlite_file_has_small_pages_and_one_of_others_keeps_them(
+    tmp_path: Path, made_with: int | None, page_bytes: int
+) -> None:
+    path = tmp_path / "registry.sqlite3"
+    if made_with is not None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA page_size = {made_with}")
+            connection.execute("VACUUM")
+    await schema.upgrade(sqlite_url(path))
+    async with opened(sqlite_url(path)) as registry:
+        await registry.applications.add(SHOP)
+        assert await registry.applications.named(SHOP.name) == SHOP
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA page_size").fetchone() == (page_bytes,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 async def test_the_sqlite_file_and_its_side_files_are_their_owners_alone(tmp_path: Path) -> None:
     await schema.upgrade(sqlite_url(tmp_path / "registry.sqlite3"))
     async with opened(sqlite_url(tmp_path / "registry.sqlite3")):
