@@ -38,6 +38,21 @@ class Answer:
     pause_s: float = 0.0
 
 
+@value
+class Reply:
+    """The answer to one request, or to what is none.
+
+    Attributes:
+        given: what is answered.
+        trace_id: the request's.
+        now_ms: when it is answered, in Unix time in milliseconds.
+    """
+
+    given: Answer
+    trace_id: str
+    now_ms: int
+
+
 def answer(status: int, content: object, headers: Headers = ()) -> Answer:
     """Return an answer whose body is JSON of the content."""
     return Answer(status=status, body=orjson.dumps(content), headers=headers)
@@ -63,19 +78,15 @@ class WireFormat:
         self._starts: dict[tuple[int, str, int], str] = {}
         self._date_s = -1  # of the starts
 
-    def message(
-        self, given: Answer, *, trace_id: str, now_ms: int, connection: str | None, without_body: bool = False
-    ) -> bytes:
+    def message(self, reply: Reply, *, connection: str | None, without_body: bool = False) -> bytes:
         """Return the bytes of an answer.
 
         Args:
-            given: what is answered.
-            trace_id: the request's.
-            now_ms: Unix time in milliseconds, for the `Date` field.
+            reply: the answer, whose moment the `Date` field tells.
             connection: the `Connection` field's value, where one is needed.
             without_body: whether the request's method is HEAD, whose answer is the head alone (RFC 9110 §9.3.2).
         """
-        now_s = now_ms // 1000
+        given, now_s = reply.given, reply.now_ms // 1000
         if now_s != self._date_s or len(self._starts) >= _MOST_STARTS:
             self._date_s = now_s
             self._starts.clear()
@@ -86,7 +97,7 @@ class WireFormat:
         more = "".join([f"{name}: {value}\r\n" for name, value in given.headers]) if given.headers else ""
         if connection is not None:
             more += f"Connection: {connection}\r\n"
-        head = f"{start}{trace_id}\r\n{more}\r\n".encode("ascii")
+        head = f"{start}{reply.trace_id}\r\n{more}\r\n".encode("ascii")
         return head if without_body else head + given.body
 
 

@@ -93,10 +93,10 @@ def _ask_for_body(request: Request) -> None:
 
 def _complete(body: StreamReader) -> bytes:
     """Return the octets of a body that is all there, unless its connection has gone away since."""
-    try:
-        return body.read_nowait()
-    except (web.RequestPayloadError, OSError):
-        raise MalformedRequest from None
+    if body.exception() is not None:
+        raise MalformedRequest
+    # aiohttp's own reading is for what is still to come, and takes a hundredth of what it costs to validate a code.
+    return b"".join(body._buffer)  # noqa: SLF001  no octet of it has been read yet
 
 
 async def _rest(body: StreamReader, most_bytes: int, timeout_s: float) -> bytes:

@@ -9,9 +9,9 @@ from aiohttp.http import HttpVersion10, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import ERROR
 
+from mfa_service.web.answers import Reply, WireFormat
 from mfa_service.web.limits import Limits
 from mfa_service.web.refusals import HeadTooLarge, HeadTooSlow, MalformedRequest, Refusal, TargetTooLong
-from mfa_service.web.replies import Reply
 from mfa_service.web.requests import Request
 
 
@@ -43,14 +43,21 @@ class Connection(web.RequestHandler):
     Args:
         server: whose connection it is.
         dispatch: answers its requests.
+        wire: writes the answers.
         limits: the bounds.
         loop: the running event loop.
     """
 
-    __slots__ = ("_dispatch", "_head_after", "_head_bytes", "_head_timer", "_limits", "_server")
+    __slots__ = ("_dispatch", "_head_after", "_head_bytes", "_head_timer", "_limits", "_server", "_wire")
 
     def __init__(
-        self, server: web.Server, *, dispatch: Dispatcher, limits: Limits, loop: asyncio.AbstractEventLoop
+        self,
+        server: web.Server,
+        *,
+        dispatch: Dispatcher,
+        wire: WireFormat,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(
             server,
@@ -66,6 +73,7 @@ class Connection(web.RequestHandler):
         )
         self._server = cast("Ending", server)
         self._dispatch = dispatch
+        self._wire = wire
         self._limits = limits
         self._head_after = 0  # how many requests were complete when the head now awaited was begun
         self._head_bytes = 0
@@ -199,7 +207,7 @@ class Connection(web.RequestHandler):
         connection = None if self._keepalive else "close"
         if self._keepalive and head.version == HttpVersion10:
             connection = "keep-alive"
-        transport.write(reply.message(connection=connection, without_body=head.method == "HEAD"))
+        transport.write(self._wire.message(reply, connection=connection, without_body=head.method == "HEAD"))
 
     async def _until_taken(self) -> None:
         """Wait until the caller has taken what is written, or most of it."""
@@ -242,7 +250,7 @@ class Connection(web.RequestHandler):
 
     def _refuse_head(self, refusal: Refusal) -> None:
         if self.transport is not None:
-            self.transport.write(self._dispatch.refuse(refusal).message(connection="close"))
+            self.transport.write(self._wire.message(self._dispatch.refuse(refusal), connection="close"))
         self.force_close()
 
     def _refusal_of(self, fault: BaseException | None) -> Refusal:

@@ -11,13 +11,12 @@ from multidict import istr
 from mfa_service.errors import ScopeMissing
 from mfa_service.ports import Clock, Quotas, RandomBytes, TokenVerifier
 from mfa_service.web import bodies, paths, tracing
-from mfa_service.web.answers import Answer, WireFormat
+from mfa_service.web.answers import Answer, Reply
 from mfa_service.web.credentials import bearer_token
 from mfa_service.web.limits import Limits
 from mfa_service.web.places import Places
 from mfa_service.web.problems import error_answer, problem_of
 from mfa_service.web.refusals import MalformedRequest, MethodNotAllowed
-from mfa_service.web.replies import Reply
 from mfa_service.web.requests import Request
 from mfa_service.web.routes import Call, RouteTable
 
@@ -97,7 +96,6 @@ class Dispatch:
         self._places = Places(limits.requests, of_one=limits.requests_of_one)
         self._places_without_token = Places(limits.requests_without_token, of_one=limits.requests_without_token)
         self._quotas = quotas
-        self._wire = WireFormat()
 
     async def __call__(self, request: Request) -> Reply:
         """Answer a request, and leave one line of it in the log."""
@@ -184,7 +182,7 @@ class Dispatch:
         self._fault_log.error(event, fault=type(fault).__name__)
 
     def _reply(self, given: Answer, trace_id: str) -> Reply:
-        return Reply(given, self._wire, trace_id, self._clock.now_ms())
+        return Reply(given, trace_id, self._clock.now_ms())
 
 
 def _refuse_malformed(head: RawRequestMessage) -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from aiohttp import http_parser, web
 
+from mfa_service.web.answers import WireFormat
 from mfa_service.web.connection import Connection, Dispatcher
 from mfa_service.web.limits import Limits
 
@@ -26,12 +27,13 @@ class Server(web.Server):
     def __init__(self, dispatch: Dispatcher, limits: Limits) -> None:
         super().__init__(cast("Any", dispatch))  # which the connections call themselves
         self._dispatch = dispatch
+        self._wire = WireFormat()
         self._limits = limits
         self.is_ending = False
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return Connection(self, dispatch=self._dispatch, limits=self._limits, loop=self._loop)
+        return Connection(self, dispatch=self._dispatch, wire=self._wire, limits=self._limits, loop=self._loop)
 
     async def end(self, *, idle_s: float, timeout_s: float) -> None:
         """Wait until every connection has ended; nothing may listen for new ones any more.

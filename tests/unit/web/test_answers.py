@@ -1,6 +1,6 @@
 """Heads of answers, whose starts are kept for a second."""
 
-from mfa_service.web.answers import Answer, WireFormat
+from mfa_service.web.answers import Answer, Reply, WireFormat
 
 NOW_MS = 1_795_465_500_123
 LENGTHS = [*range(1_000), *range(1_000)]
@@ -8,7 +8,7 @@ LENGTHS = [*range(1_000), *range(1_000)]
 
 def written(wire: WireFormat, length: int, now_ms: int) -> bytes:
     given = Answer(200, b"x" * length)
-    return wire.message(given, trace_id="0" * 32, now_ms=now_ms, connection=None)
+    return wire.message(Reply(given, "0" * 32, now_ms), connection=None)
 
 
 def test_every_answer_tells_its_own_length_whatever_was_answered_before() -> None:
