@@ -175,7 +175,9 @@ class Batcher(Generic[Item, Result]):
         """Return one item for each key; those that stay apart have one each."""
         if isinstance(self._waiting, Apart):
             return items
-        return list(dict(zip(self._keys(items), items, strict=True)).values())
+        if self._key is None:
+            return list(dict.fromkeys(items))
+        return list({self._key(item): item for item in items}.values())
 
     def _keys(self, items: Sequence[Item]) -> Sequence[Hashable]:
         return items if self._key is None else [self._key(item) for item in items]
