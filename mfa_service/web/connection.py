@@ -123,6 +123,8 @@ class Connection(web.RequestHandler):
                     await self._waiter
                 finally:
                     self._waiter = None
+            else:
+                await asyncio.sleep(0)  # many may have been sent at once, and nobody waits behind all of them
             self._request_in_progress = True
             try:
                 await self._answer_next()
@@ -135,10 +137,7 @@ class Connection(web.RequestHandler):
                 self.force_close()
                 raise
             finally:
-                self._current_request = None
-                self._request_in_progress = False
-                if self._handler_waiter is not None:  # `shutdown` waits for the answer
-                    self._handler_waiter.set_result(None)
+                self._end_request()
             if not self._keepalive or self._close:
                 break
             self._time_idleness()
@@ -146,6 +145,13 @@ class Connection(web.RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+
+    def _end_request(self) -> None:
+        self._current_request = None
+        self._request_in_progress = False
+        waiter = self._handler_waiter
+        if waiter is not None and not waiter.done():  # `shutdown` waits for the answer
+            waiter.set_result(None)
 
     def _time_idleness(self) -> None:
         closes_at_s = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -228,8 +234,13 @@ class Connection(web.RequestHandler):
                     await body.readany()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  aiohttp's signature
-        """Go on reading where it was paused; aiohttp asks for it twice a body, and would parse nothing each time."""
+        """Go on reading where it was paused; aiohttp asks for it twice a body, and would parse nothing each time.
+
+        Where a body has ended just as it was paused, aiohttp's parser would take that for a pause of the next body,
+        which would then never end: the connection does.
+        """
         if self._reading_paused:
+            self._close = self._close or not resume_parser
             super().resume_reading(resume_parser)
 
     def _await_head(self) -> None:

@@ -171,6 +171,8 @@ class Dispatch:
     def refuse(self, error: Exception) -> Reply:
         """Return, and log, the answer to something that is no request, or that the dispatcher itself broke on."""
         trace_id = self._random_bytes(16).hex()
+        if self._bind_trace_id is not None:
+            self._bind_trace_id(trace_id)
         given = self._error_answer(error, Call(), trace_id)
         self._request_log.request(
             trace_id=trace_id, application=None, method=_NONE, route=_NONE, status=given.status, duration_ms=0.0

@@ -480,6 +480,15 @@ async def test_of_wrong_codes_given_to_many_workers_each_gets_a_count_of_its_own
     assert sorted(one.slow_failures for one in charged) == [1, 2, 3]
 
 
+async def test_a_code_accepted_once_more_takes_no_wrong_one_back_that_came_after_it(stage: Stage) -> None:
+    await activate(stage)
+    await stage.registry.devices.charge("d1")
+    await accept(stage, STEP + 1)
+    await stage.registry.devices.charge("d1")
+    await accept(stage, STEP + 1)
+    assert (await device(stage)).failures == 1
+
+
 async def test_of_codes_that_travel_together_each_is_told_its_own_outcome(stage: Stage) -> None:
     for number in range(1, 6):
         await activate(stage, new(f"n{number}", f"d{number}"))

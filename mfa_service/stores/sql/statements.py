@@ -144,7 +144,8 @@ def _accept(dialect: str) -> sa.Update:
                 (is_held, devices.c.earlier_acceptances), (is_long_ago, sa.literal_column("''", _TEXT)), else_=earlier
             ),
             last_used_ms=given.c.matched,
-            failures=sa.literal_column("0"),
+            # A code that is accepted once more takes no wrong one back that came after it.
+            failures=sa.case((is_held, devices.c.failures), else_=sa.literal_column("0")),
             locked_until_ms=sa.literal_column("0"),
             pending_until_ms=sa.literal_column("0"),
         )

@@ -72,3 +72,12 @@ async def test_two_headers_give_a_new_trace_id(api: Api) -> None:
 async def test_each_request_without_one_gets_its_own_trace_id(api: Api) -> None:
     ids = [(await api.get("/users/a/mfadevices", BEARER)).header("X-Trace-Id") for _ in range(2)]
     assert ids == [f"{1:032x}", f"{2:032x}"]
+
+
+async def test_what_is_no_request_is_bound_to_a_trace_id_of_its_own(api: Api) -> None:
+    async with api.connect() as wire:
+        await wire.send(f"GET /nowhere HTTP/1.1\r\nHost: a\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n\r\n".encode())
+        first = await wire.response()
+        await wire.send(b"\0")
+        second = await wire.response()
+    assert [first.header("X-Trace-Id"), second.header("X-Trace-Id")] == api.behind.bound == [TRACE, f"{1:032x}"]

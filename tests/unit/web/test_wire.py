@@ -6,6 +6,8 @@ from typing import cast
 import pytest
 
 from mfa_service.model import Owner, Principal
+from mfa_service.web.answers import Answer
+from mfa_service.web.routes import Call, Route
 from mfa_service.web.service import Limits
 from tests.unit.web.stand_ins import AUTH_ID, BASE, Api, Serve, Wire, device
 
@@ -445,3 +447,51 @@ async def test_a_fault_before_anything_is_known_of_a_request_is_an_internal_one(
     response, _ = await api.raw(SECOND)
     assert (response.status, response.json["code"]) == (500, "10015")
     assert [fields["fault"] for _, fields in api.behind.faults] == ["ZeroDivisionError"]
+
+
+async def test_of_requests_sent_at_once_each_gives_others_a_turn(api: Api) -> None:
+    count, turns = 500, 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with api.connect() as wire:
+        others = asyncio.create_task(count_turns())
+        await wire.send((b"GET /nowhere HTTP/1.1\r\n" + HOST + b"\r\n") * count)
+        assert [(await wire.response()).status for _ in range(count)] == [404] * count
+        others.cancel()
+    assert turns >= count
+
+
+@pytest.mark.parametrize("count", [1_024, 1_025, 1_026])
+async def test_however_many_chunks_a_body_comes_in_the_next_request_is_answered_or_the_connection_ends(
+    api: Api, count: int
+) -> None:
+    body = chunks(*(bytes([octet]) for octet in BODY.rjust(count)))
+    async with api.connect() as wire:
+        await wire.send(COMMON + CHUNKED + b"\r\n" + body)
+        first = await wire.response()
+        assert first.status == 201
+        if ("Connection", "close") in first.headers:
+            assert await wire.is_closed()
+        else:
+            await wire.send(GOOD)
+            assert (await wire.response()).status == 201
+
+
+async def test_an_answer_ends_well_whose_waiter_has_just_given_up(serve: Serve) -> None:
+    async def slow(_: Call) -> Answer:
+        for connection in api.server.connections:
+            connection._handler_waiter = asyncio.get_running_loop().create_future()
+            connection._handler_waiter.cancel()
+        return Answer(204)
+
+    api = await serve(pages=[Route("GET", "/slow", slow, public=True, query=None)])
+    async with api.connect() as wire:
+        await wire.send(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await wire.response()).status == 204
+        await wire.send(GOOD)
+        assert (await wire.response()).status == 201
