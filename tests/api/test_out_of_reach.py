@@ -14,7 +14,7 @@ from tests.api.service import Caller, Response
 
 CHALLENGES: Mapping[type, tuple[str, ...]] = {MemoryChallenges: ("open", "peek", "settle")}
 DATABASE: Mapping[type, tuple[str, ...]] = {
-    Database: ("read", "read_batch", "look", "write", "write_batch", "transaction")
+    Database: ("read", "read_batch", "look", "write", "write_batch", "change_batch", "transaction")
 }
 REFUSED = (503, "10015")
 
