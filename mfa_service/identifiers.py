@@ -8,7 +8,7 @@ from mfa_service.ports import RandomBytes
 _BLOCK_BYTES: Final = 4_096
 _ID_BYTES: Final = 16
 _AUTH_ID_CHARACTERS: Final = 36
-_ALSO_LOOKED_AT: Final = 512
+_REMEMBERED_IDS: Final = 512
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
@@ -49,7 +49,7 @@ def device_id(random_bytes: RandomBytes) -> str:
     return random_bytes(_ID_BYTES).hex()
 
 
-@lru_cache(maxsize=_ALSO_LOOKED_AT)  # whoever validates looks at an id three times within milliseconds
+@lru_cache(maxsize=_REMEMBERED_IDS)  # whoever validates looks at an id three times within milliseconds
 def octets_of_auth_id(auth_id: str) -> bytes:
     """Return the 16 octets of a challenge id.
 

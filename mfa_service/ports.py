@@ -145,7 +145,7 @@ class Devices(Protocol):
 
         The row changes only where the device is active (or pending, for an activation), does not wait, has accepted no
         code of this step or a later one (but for this very challenge), and `matched_at_ms` is within the acceptance's
-        tolerance of the database's clock. It then holds the step and the challenge, and no wrong codes.
+        tolerance of the database's clock. It then holds the step and the challenge, and no wrong codes from before.
 
         Raises:
             NotAccepted: the row does not fulfil that, or is gone.

@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
-from itertools import islice
 from operator import itemgetter
 from typing import TypeAlias, TypeVar
 
@@ -45,19 +44,14 @@ class Apart(Fifo[Item, Result]):
 
     def take(self, most: int) -> list[Member[Item, Result]]:
         """Take out those who are next, so many at most; none waits where none is taken."""
-        next_ones = list(islice(self, most))
-        if len(set(map(self._value, map(_item, next_ones)))) == len(next_ones):
-            return super().take(most)
-        seen: set[Hashable] = set()
-        taken: list[Member[Item, Result]] = []
-        left: list[Member[Item, Result]] = []
-        for member in self:
+        taken = super().take(most)
+        if len(set(map(self._value, map(_item, taken)))) == len(taken):
+            return taken
+        apart: dict[Hashable, Member[Item, Result]] = {}
+        for member in (*taken, *self.take_all()):
             value = self._value(member[0])
-            if value in seen or len(taken) >= most:
-                left.append(member)
+            if value in apart or len(apart) >= most:
+                self.append(member)
             else:
-                seen.add(value)
-                taken.append(member)
-        self.clear()
-        self.extend(left)
-        return taken
+                apart[value] = member
+        return list(apart.values())

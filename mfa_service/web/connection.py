@@ -138,7 +138,7 @@ class Connection(web.RequestHandler):
                 raise
             finally:
                 self._end_request()
-            if not self._keepalive or self._close:
+            if self._force_close or self._close or not self._keepalive:
                 break
             self._time_idleness()
         if not self._force_close:

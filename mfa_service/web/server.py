@@ -1,4 +1,4 @@
-"""The HTTP server: aiohttp's own, with deadlines, bounds, and the service's answers to what is no request at all."""
+"""The HTTP server: aiohttp's own, which makes the service's connections and waits for them to end."""
 
 import asyncio
 from typing import Any, cast

@@ -21,7 +21,7 @@ from mfa_service.stores.sql.prepared import Parameters, Row
 _BUSY_TIMEOUT_MS = 500
 _POOL_TIMEOUT_S = 1.0
 _PAGE_BYTES = 2_048  # of a new file: each acceptance writes a page, and one of the default size costs a fifth more
-_WAL_PAGES = 8_000  # 16 MB before they are written into the file itself; a quarter of them costs a fifth more
+_WAL_PAGES = 8_000  # 16 MB before they are written into the file itself; a quarter of them costs a seventh more
 _READERS = 7  # one for each kind of look in batches, and one for all else; made when they are first needed
 _DURABLE = (
     f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",

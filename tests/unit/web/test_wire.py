@@ -485,8 +485,8 @@ async def test_however_many_chunks_a_body_comes_in_the_next_request_is_answered_
 async def test_an_answer_ends_well_whose_waiter_has_just_given_up(serve: Serve) -> None:
     async def slow(_: Call) -> Answer:
         for connection in api.server.connections:
-            connection._handler_waiter = asyncio.get_running_loop().create_future()
-            connection._handler_waiter.cancel()
+            connection._handler_waiter = asyncio.get_running_loop().create_future()  # as `shutdown` does
+            connection._handler_waiter.cancel()  # as its time-out does
         return Answer(204)
 
     api = await serve(pages=[Route("GET", "/slow", slow, public=True, query=None)])
